@@ -1,0 +1,61 @@
+# `make run` and `make test` need Python >= 3.11 and nothing else; `make test` uses Node too, where it is there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SDKS := .sdk
+PORTION ?= tests
+
+.PHONY: run test lint types unit format bench schema clean
+
+run: $(VENV)/.run  ## start the gateway on 127.0.0.1:4000, with the providers found in the environment
+	$(BIN)/gateway serve $(ARGS)
+
+test: lint types unit  ## everything that must hold before a change is taken
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test $(SDKS)/.done
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --cov --cov-fail-under 90 $(PORTION)
+
+format: $(VENV)/.test  ## what the formatter and the linter can do by themselves
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+schema: $(VENV)/.run  ## the JSON schema that editors use, from the models that read the configuration
+	$(BIN)/python -m gateway.config.schema > config/gateway.schema.json
+
+bench: $(VENV)/.test  ## CPU per call and per chunk against nginx; ARGS='--against litellm' adds the incumbent
+	$(PIP) --editable '.[bench]'
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .venv-* $(SDKS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[test]'
+	touch $@ $(VENV)/.run
+
+# The SDKs that the gateway is tried with: the newest openai-python is in the environment already.
+$(SDKS)/.done: tests/sdk/package.json
+	mkdir -p $(SDKS)
+	$(PYTHON) -m venv $(SDKS)/python-1
+	$(SDKS)/python-1/bin/python -m pip install --quiet --disable-pip-version-check 'openai>=1,<2'
+	cp tests/sdk/package.json $(SDKS)/
+	if command -v npm >/dev/null; then cd $(SDKS) && npm install --silent --no-audit --no-fund --no-package-lock; fi
+	touch $@

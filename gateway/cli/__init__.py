@@ -1,0 +1,97 @@
+"""The command line. Thin: each command reads its arguments and hands them on.
+
+A command's module is imported when it runs, so that `gateway --help` and the start of the server stay quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+
+cli = typer.Typer(
+    name="gateway",
+    help="An OpenAI-compatible gateway in front of every LLM provider.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of text.")]
+
+
+def main() -> None:
+    cli()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on, instead of server.host.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port, instead of server.port.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one is not supported yet.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gateway."""
+    from gateway.cli.serve import run
+
+    raise typer.Exit(run(config, host=host, port=port, workers=workers, as_json=as_json))
+
+
+@cli.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The configuration to check.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration; print every complaint with its line and column."""
+    from gateway.cli.check import run
+
+    raise typer.Exit(run(file, as_json=as_json))
+
+
+@cli.command()
+def simulate(
+    type: Annotated[str, typer.Option(help="The provider to play: openai.")] = "openai",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8080,
+    fail: Annotated[
+        list[str] | None, typer.Option(help="STATUS:SHARE, such as 429:0.2; also reset, html, no-done, ...")
+    ] = None,
+    first_token_delay: Annotated[str | None, typer.Option(help="Such as 300ms.")] = None,
+    chunk_delay: Annotated[str | None, typer.Option(help="Such as 10ms.")] = None,
+    cut_after: Annotated[int | None, typer.Option(min=0, help="Close the connection after this many chunks.")] = None,
+    stall_after: Annotated[int | None, typer.Option(min=0, help="Go silent after this many chunks.")] = None,
+) -> None:
+    """Play a provider, with its faults, for drills and tests."""
+    from gateway.cli.simulate import run
+
+    raise typer.Exit(
+        run(
+            type,
+            port,
+            fail=fail or [],
+            first_token_delay=first_token_delay,
+            chunk_delay=chunk_delay,
+            cut_after=cut_after,
+            stall_after=stall_after,
+        )
+    )

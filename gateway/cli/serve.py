@@ -1,0 +1,122 @@
+"""`gateway serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from gateway.app import Gateway, now
+from gateway.cli.check import complain
+from gateway.config.environment import Found, from_environment
+from gateway.config.read import ConfigError
+from gateway.config.resolve import load
+from gateway.config.snapshot import Snapshot
+from gateway.sinks.logs import Logs, Writer
+from gateway.web.server import listen, server
+
+OLLAMA = ("127.0.0.1", 11434)
+
+
+def run(config: Path | None, *, host: str | None, port: int | None, workers: int, as_json: bool) -> int:
+    """Serves until it is told to stop. Returns the exit status."""
+    if workers > 1:
+        return _sorry("--workers above 1 is not supported yet; run one process per core, each on a port of its own.", 2)
+    try:
+        snapshot, found = _snapshot(config)
+    except ConfigError as error:
+        complain(error, as_json=as_json)
+        return 1
+    snapshot = _listening_on(snapshot, host, port)
+    where = snapshot.server
+    if not snapshot.keys and not _is_loopback(where.host):
+        return _sorry(
+            f"will not listen on {where.host} while no keys are configured: everyone could spend your money.\n"
+            "Add `keys:` to the configuration, or listen on 127.0.0.1."
+        )
+    try:
+        listening = listen(where.host, where.port)
+    except OSError as error:
+        return _sorry(f"cannot listen on {where.host}:{where.port}: {error.strerror}.")
+    human = sys.stdout.isatty() and not as_json
+    if human or (config is None and not as_json):
+        _greet(Console(highlight=False), snapshot, found, listening)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(snapshot, listening, human=human))
+    return 0
+
+
+def _listening_on(snapshot: Snapshot, host: str | None, port: int | None) -> Snapshot:
+    """The command line's word on the address is the last one."""
+    written = snapshot.server
+    chosen = replace(written, host=host or written.host, port=written.port if port is None else port)
+    return replace(snapshot, server=chosen)
+
+
+def _sorry(message: str, status: int = 1) -> int:
+    print(f"gateway: {message}", file=sys.stderr)
+    return status
+
+
+async def _serve(snapshot: Snapshot, listening: socket.socket, *, human: bool) -> None:
+    writer = Writer(sys.stdout.fileno())
+    logs = Logs(writer, now, human=human)
+    logging.basicConfig(level=logging.WARNING, handlers=[logs])
+    try:
+        async with Gateway(snapshot, logs).open() as gateway:
+            address = listening.getsockname()
+            logs.event("info", "ready", address=f"{address[0]}:{address[1]}", config=snapshot.digest[:12])
+            if not snapshot.keys:
+                logs.event("warning", "no_keys", message="No keys are configured: everyone on this machine may call.")
+            serving = server(gateway.app, drain=snapshot.server.drain)
+            serving.stop_on_signals(asyncio.get_running_loop())
+            await serving.serve(sockets=[listening])
+            logs.event("info", "stopped")
+    finally:
+        writer.close()
+
+
+def _snapshot(config: Path | None) -> tuple[Snapshot, tuple[Found, ...]]:
+    if config is not None:
+        return load(config, os.environ), ()
+    return from_environment(os.environ, ollama=_answers(OLLAMA))
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection(address, timeout=0.2):
+            return True
+    except OSError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], listening: socket.socket) -> None:
+    """What was found, and a first call to try."""
+    port = listening.getsockname()[1]
+    console.print(f"[bold]gateway[/bold] on http://{snapshot.server.host}:{port}")
+    for each in found:
+        console.print(f"  {each}", markup=False)
+    model = next(iter(snapshot.models), "echo")
+    console.print("\nTry it:\n", markup=False)
+    console.print(
+        f"  curl http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}\'\n',
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,62 @@
+"""`gateway simulate`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from gateway.simulator.faults import Faults, Unreadable, read
+from gateway.simulator.server import Simulator
+
+TYPES = ("openai",)
+
+
+def run(
+    type: str,
+    port: int,
+    *,
+    fail: list[str],
+    first_token_delay: str | None,
+    chunk_delay: str | None,
+    cut_after: int | None,
+    stall_after: int | None,
+) -> int:
+    """Plays the provider until it is interrupted. Returns the exit status."""
+    if type not in TYPES:
+        print(
+            f"gateway: there is no simulator of type `{type}` yet; there is one of: {', '.join(TYPES)}.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        faults = read(
+            fail=fail,
+            first_token_delay=first_token_delay,
+            chunk_delay=chunk_delay,
+            cut_after=cut_after,
+            stall_after=stall_after,
+        )
+    except Unreadable as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_play(faults, port))
+
+
+async def _play(faults: Faults, port: int) -> int:
+    stopped = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stopped.set)
+    simulator = Simulator(faults)
+    try:
+        await simulator.start(port)
+    except OSError as error:
+        print(f"gateway: cannot listen on port {port}: {error.strerror}.", file=sys.stderr)
+        return 1
+    print(f"openai, simulated, at {simulator.url}", flush=True)
+    await stopped.wait()
+    await simulator.aclose()
+    return 0

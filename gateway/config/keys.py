@@ -1,0 +1,83 @@
+"""Who may call, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+
+from gateway.config.addresses import is_loopback
+from gateway.config.complaints import Review, Steps, did_you_mean, quoted
+from gateway.config.fill import empty_because
+from gateway.config.snapshot import Key
+from gateway.config.spec import KeySpec, Spec
+
+SHORTEST = 16
+"""Characters of a key that is typed into the file. Shorter ones are guessed."""
+
+EXAMPLES = frozenset(
+    ["sk-1234", "sk-12345", "sk-123456", "sk-1234567890", "changeme", "change-me", "password", "secret"]
+)
+"""What manuals print where a key goes, so that everyone knows it."""
+
+
+def resolve_keys(
+    spec: Spec, names: Iterable[str], covers: Callable[[str], bool] | None, review: Review
+) -> dict[bytes, Key]:
+    """Keys by their SHA-256.
+
+    `covers` says whether a name or pattern of models matches anything published; None where that cannot be known.
+    """
+    found: dict[bytes, Key] = {}
+    taken: dict[str, int] = {}
+    for index, written in enumerate(spec.keys):
+        path = ("keys", index)
+        if written.name and taken.setdefault(written.name, index) != index:
+            review.complain(
+                (*path, "name"), f"{quoted(written.name)} is the name of keys[{taken[written.name]}] already"
+            )
+        if covers:
+            _check_models(written, path, names, covers, review)
+        if digest := _digest(written, path, review):
+            if digest in found:
+                review.complain(path, f"is the same key as that of {quoted(found[digest].name)}")
+            found[digest] = Key(written.name, digest, tuple(written.models), written.expires)
+    return found
+
+
+def check_host(spec: Spec, review: Review) -> None:
+    """Without keys everyone may call, so nobody but this machine may reach the server."""
+    if not spec.keys and review.read_well(("keys",)) and not is_loopback(spec.server.host):
+        shown = review.shown(("server", "host"))
+        review.complain(("server", "host"), f"{shown} can be reached by others, and there are no keys; add keys")
+
+
+def _digest(written: KeySpec, path: Steps, review: Review) -> bytes | None:
+    if not review.read_well((*path, "key")) or not review.read_well((*path, "sha256")):
+        return None
+    if written.key and written.sha256:
+        review.complain(path, "has both key and sha256; one is enough")
+        return None
+    if written.key:
+        _check_strength(written.key.reveal(), (*path, "key"), review)
+        return sha256(written.key.reveal().encode()).digest()
+    if not written.sha256 and review.read_well(path):
+        empty = (*path, "key")
+        because = empty_because(review.place(empty).variables)
+        review.complain(empty if because else path, f"needs key or sha256{because}")
+    return written.sha256
+
+
+def _check_strength(key: str, path: Steps, review: Review) -> None:
+    if key.lower() in EXAMPLES:
+        review.complain(path, "is a key that everyone knows from examples; make your own: openssl rand -hex 24")
+    elif len(key) < SHORTEST and review.place(path).typed:
+        review.complain(path, f"is shorter than {SHORTEST} characters; make a better one: openssl rand -hex 24")
+
+
+def _check_models(
+    written: KeySpec, path: Steps, names: Iterable[str], covers: Callable[[str], bool], review: Review
+) -> None:
+    for index, model in enumerate(written.models):
+        if not covers(model):
+            hint = did_you_mean(model, names)
+            review.complain((*path, "models", index), f"there is no model {quoted(model)}{hint}")

@@ -1,0 +1,122 @@
+"""What people wrote, to what the gateway runs on: every name looked up, every rule between values checked.
+
+`load` and `loads` are the way in. All complaints come at once, in a ConfigError; nothing is concluded from a value that
+has a complaint already, so that one mistake is told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
+from gateway.config.keys import check_host, resolve_keys
+from gateway.config.models import check_fallbacks, patterns, published
+from gateway.config.providers import resolve_provider
+from gateway.config.read import read
+from gateway.config.snapshot import Key, Model, Server, Snapshot
+from gateway.config.spec import Spec
+from gateway.config.vendor_table import VENDORS
+from gateway.vendors.vendor import Vendor
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Snapshot:
+    """The configuration in a file. Raises ConfigError, also for a file that cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError([Complaint(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = error.start - error.object.rfind(b"\n", 0, error.start)
+        raise ConfigError([Complaint(str(path), line, column, "", "is not UTF-8 text; save it as UTF-8")]) from None
+    return loads(text, name=str(path), environ=environ)
+
+
+def loads(text: str, *, name: str, environ: Mapping[str, str]) -> Snapshot:
+    """The configuration in a text. Raises ConfigError; `name` is what its complaints call the file."""
+    review = Review(name)
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return resolve(read(Spec, text, review, environ), VENDORS, review, digest)
+
+
+def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: str) -> Snapshot:
+    """The snapshot of a configuration. Raises ConfigError with all that was noted in the review, then and before."""
+    found = {name: resolve_provider(name, written, vendors, review) for name, written in spec.providers.items()}
+    providers = {name: provider for name, provider in found.items() if provider}
+    names = published(spec, providers, review)
+    exact = {name: entry.model for name, entry in names.items() if "*" not in name}
+    snapshot = Snapshot(_server(spec), providers, exact, patterns(names), {}, spec.default_model, digest)
+    snapshot = replace(snapshot, models=exact | _aliases(spec, snapshot, review))
+    if _names_are_known(spec, review):
+        _check_names(spec, snapshot, review)
+    check_fallbacks(spec, {name: model.name for name, model in snapshot.models.items()}, review)
+    keys = _keys(spec, snapshot, review)
+    check_host(spec, review)
+    review.finish()
+    return replace(snapshot, keys=keys)
+
+
+def _server(spec: Spec) -> Server:
+    written = spec.server
+    return Server(written.host, written.port, written.max_body, written.drain, written.metrics_key)
+
+
+def _aliases(spec: Spec, snapshot: Snapshot, review: Review) -> dict[str, Model]:
+    """The models behind the aliases that lead somewhere."""
+    found = {}
+    for alias, name in spec.aliases.items():
+        path = ("aliases", alias)
+        if alias in snapshot.models:
+            review.complain(path, "is the name of a model already")
+        elif name in spec.aliases:
+            review.complain(path, f"{review.shown(path)} is an alias too; name the model itself")
+        elif model := snapshot.model(name):
+            found[alias] = model
+        elif name and _names_are_known(spec, review):
+            review.complain(path, f"there is no model {review.shown(path)}{did_you_mean(name, _names(snapshot))}")
+    return found
+
+
+def _check_names(spec: Spec, snapshot: Snapshot, review: Review) -> None:
+    """Everything that names a model, but for aliases and keys."""
+    mentions: dict[Steps, str | None] = {("default_model",): spec.default_model}
+    for name, model in spec.models.items():
+        mentions |= {("models", name, "fallbacks", index): other for index, other in enumerate(model.fallbacks)}
+    known = [*_names(snapshot), *spec.aliases]
+    for path, mentioned in mentions.items():
+        if mentioned and mentioned not in spec.aliases and not snapshot.model(mentioned):
+            review.complain(path, f"there is no model {review.shown(path)}{did_you_mean(mentioned, known)}")
+
+
+def _keys(spec: Spec, snapshot: Snapshot, review: Review) -> dict[bytes, Key]:
+    def covers(pattern: str) -> bool:
+        return any(_overlap(pattern, name) for name in known)
+
+    known = [*_names(snapshot), *spec.aliases]
+    return resolve_keys(spec, known, covers if _names_are_known(spec, review) else None, review)
+
+
+def _names(snapshot: Snapshot) -> list[str]:
+    return [*snapshot.models, *(f"{prefix}*{suffix}" for prefix, suffix, _ in snapshot.patterns)]
+
+
+def _names_are_known(spec: Spec, review: Review) -> bool:
+    """Whether all that publishes names could be read, so that a name that is not there is truly missing."""
+    sections = [("providers",), ("models",), ("aliases",), *(("providers", name, "models") for name in spec.providers)]
+    return all(review.read_well(path) for path in sections)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two names, in each of which one `*` may stand for any text, can mean the same."""
+    if "*" not in one and "*" not in other:
+        return one == other
+    if "*" not in one:
+        one, other = other, one
+    prefix, _, suffix = one.partition("*")
+    start, star, end = other.partition("*")
+    if not star:
+        return len(other) >= len(prefix) + len(suffix) and other.startswith(prefix) and other.endswith(suffix)
+    return (prefix.startswith(start) or start.startswith(prefix)) and (suffix.endswith(end) or end.endswith(suffix))

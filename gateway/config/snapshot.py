@@ -1,0 +1,122 @@
+"""The whole configuration, resolved and immutable: what the house runs on.
+
+Every name here has been looked up and every rule checked; `gateway.config.resolve` builds it from what people wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from gateway.core.call import Headers, Target
+from gateway.core.secret import Secret
+from gateway.vendors.vendor import Vendor, urls
+
+Strategy = Literal["weighted", "ordered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Four limits kept apart, in seconds."""
+
+    connect: float = 5.0
+    first_token: float = 60.0
+    """From sending a streamed request to its first output. An unstreamed answer comes whole: only `total` bounds it."""
+    idle: float = 120.0
+    """The longest silence of a stream after its first output."""
+    total: float = 600.0
+    """The whole call, over all attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An account at a vendor."""
+
+    name: str
+    vendor: Vendor
+    base_url: str
+    api_key: Secret | None = None
+    headers: Headers = ()
+    """Organization, project and custom headers, for every request."""
+    proxy: Secret | None = None
+    """`http://[user:password@]host:port`; a secret because of the password."""
+    ca_file: str | None = None
+    """Certificate authorities to trust instead of the system's."""
+    api_version: str | None = None
+    send_user_id: bool = False
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A public name and where calls to it go."""
+
+    name: str
+    """As configured: a name, or a pattern with one `*`. It is this that metrics carry."""
+    targets: tuple[Target, ...]
+    weights: tuple[float, ...]
+    strategy: Strategy = "weighted"
+    fallbacks: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    attempts: int = 3
+    """Upstream attempts for one call at most, over all targets and fallbacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who calls. Known by the SHA-256 of the key; the key itself is not kept."""
+
+    name: str
+    digest: bytes = field(repr=False)
+    models: tuple[str, ...] = ()
+    """Names and patterns this key may use; empty: all."""
+    expires: float | None = None
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = "127.0.0.1"
+    port: int = 4000
+    max_body: int = 20 * 2**20
+    """Bytes of a request's body."""
+    drain: float = 120.0
+    """Seconds that running calls have left when the server is asked to stop."""
+    metrics_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    server: Server
+    providers: Mapping[str, Provider]
+    models: Mapping[str, Model]
+    """Exact public names, aliases included."""
+    patterns: tuple[tuple[str, str, Model], ...]
+    """(prefix, suffix, model) of names with a `*`, the longest prefix first."""
+    keys: Mapping[bytes, Key]
+    """By the SHA-256 of the key. Empty: everyone may call, and only from this machine."""
+    default_model: str | None = None
+    digest: str = ""
+    """SHA-256 of the configuration as it was read, in hex."""
+
+    def model(self, name: str) -> Model | None:
+        """Where calls to this public name go."""
+        if found := self.models.get(name):
+            return found
+        for prefix, suffix, model in self.patterns:
+            if len(name) > len(prefix) + len(suffix) and name.startswith(prefix) and name.endswith(suffix):
+                return self._filled_in(model, name[len(prefix) : len(name) - len(suffix)])
+        return None
+
+    def _filled_in(self, model: Model, text: str) -> Model | None:
+        """A pattern's model, with what the `*` stood for put into the names of its targets."""
+        try:
+            return replace(model, targets=tuple(self._target(target, text) for target in model.targets))
+        except ValueError:  # a name that cannot be part of a URL
+            return None
+
+    def _target(self, target: Target, text: str) -> Target:
+        provider = self.providers[target.provider]
+        name = target.model.replace("*", text, 1)
+        return replace(target, model=name, urls=urls(provider.vendor, provider.base_url, name, provider.api_version))

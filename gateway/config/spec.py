@@ -1,0 +1,242 @@
+"""What people write: one record per mapping of the configuration file.
+
+These say which fields there are and how each value is written; `gateway.config.fill` reads a file into them, and
+`gateway.config.schema` has pydantic make the JSON schema for editors of them. What must hold between values is checked
+by `gateway.config.resolve`. A field that is None was not written.
+
+Plain dataclasses, so that only the schema needs pydantic: importing it takes as long as all else of a start.
+
+`NOT_YET` at the end is the rest of the grammar: known, refused, and shrinking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from gateway.config.values import (
+    Address,
+    Attempts,
+    Credential,
+    Digest,
+    Duration,
+    Flag,
+    HeaderName,
+    Moment,
+    Name,
+    Pattern,
+    Port,
+    Proxy,
+    Size,
+    Text,
+    Wait,
+    Weight,
+    Word,
+)
+
+STRICT = {"extra": "forbid", "arbitrary_types_allowed": True, "use_attribute_docstrings": True}
+"""For pydantic: other fields are refused, and the words under each field describe it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """Where the gateway listens."""
+
+    __pydantic_config__ = STRICT
+
+    host: Text = "127.0.0.1"
+    """The address to listen on. Another than this machine's own is refused unless keys are configured."""
+    port: Port = 4000
+    """The port to listen on; 0 lets the system choose."""
+    max_body: Size = 20 * 2**20
+    """The largest request body: 20MiB."""
+    drain: Duration = 120.0
+    """How long running calls may take to end when the server is asked to stop: 120s."""
+    metrics_key: Credential | None = None
+    """When set, /metrics wants it as a bearer token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """An account at a vendor, or a server of your own."""
+
+    __pydantic_config__ = STRICT
+
+    type: Text
+    """The kind of server: openai, azure, openai_compatible, ollama, groq, ..."""
+    api_key: Credential | None = None
+    """The credential, best given as "${VARIABLE}" or file:/path."""
+    base_url: Address | None = None
+    """The prefix of the API, such as https://host/v1, where it is not the type's own."""
+    api_version: Name | None = None
+    """The version of the API, where the type wants one (azure)."""
+    organization: Credential | None = None
+    """Sent as `openai-organization`."""
+    project: Credential | None = None
+    """Sent as `openai-project`."""
+    headers: dict[HeaderName, Credential] = field(default_factory=dict)
+    """Headers for every request to this provider."""
+    send_user_id: Flag = False
+    """Whether the `user` field of requests is passed on."""
+    enabled: Flag = True
+    """Whether calls may go here. A disabled provider is kept and checked, and never used."""
+    proxy: Proxy | None = None
+    """An HTTP proxy on the way: http://user:password@host:port."""
+    ca_file: Text | None = None
+    """A PEM file of certificate authorities to trust instead of the system's."""
+    models: list[Pattern] = field(default_factory=list)
+    """Models that are published under their own names, without an entry in `models`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """One model at one provider."""
+
+    __pydantic_config__ = STRICT
+
+    provider: Text
+    """A name from `providers`."""
+    model: Pattern
+    """The provider's own name for the model. A `*` is what the `*` in the public name stood for."""
+    weight: Weight = 1.0
+    """Its share of the calls, relative to the other targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutsSpec:
+    """Four limits kept apart. What is not written comes from the defaults."""
+
+    __pydantic_config__ = STRICT
+
+    connect: Wait | None = None
+    """Opening a connection: 5s."""
+    first_token: Wait | None = None
+    """From sending a streamed request to its first output: 60s."""
+    idle: Wait | None = None
+    """The longest silence within a stream: 120s."""
+    total: Wait | None = None
+    """The whole call, over all attempts: 600s."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetriesSpec:
+    """How often a call is tried."""
+
+    __pydantic_config__ = STRICT
+
+    attempts: Attempts | None = None
+    """Upstream attempts for one call at most, over all targets and fallbacks: 3."""
+
+
+Json = Annotated[Any, "json"]
+"""Any JSON value, written in YAML 1.2's core schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A public name and where calls to it go."""
+
+    __pydantic_config__ = STRICT
+
+    targets: list[TargetSpec]
+    """Where calls may go."""
+    strategy: Literal["weighted", "ordered"] = "weighted"
+    """How a target is chosen: at random by weight, or the first that works."""
+    fallbacks: list[Name] = field(default_factory=list)
+    """Other public names, tried in order when every target has failed."""
+    timeouts: TimeoutsSpec = TimeoutsSpec()
+    """Limits of time for this model."""
+    retries: RetriesSpec = RetriesSpec()
+    """Retries for this model."""
+    defaults: dict[Text, Json] = field(default_factory=dict)
+    """Fields of the request that are filled in where the client sent nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultsSpec:
+    """For every model; a model's own value wins."""
+
+    __pydantic_config__ = STRICT
+
+    timeouts: TimeoutsSpec = TimeoutsSpec()
+    """Limits of time."""
+    retries: RetriesSpec = RetriesSpec()
+    """Retries."""
+    on_hangup: Literal["cancel"] = "cancel"
+    """What happens upstream when a client hangs up: the call is cancelled."""
+    unsupported: Literal["drop"] = "drop"
+    """What happens to request fields that a provider cannot express: they are dropped, and a header says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """Who may call."""
+
+    __pydantic_config__ = STRICT
+
+    name: Name
+    """How the key is called in logs and metrics."""
+    key: Credential | None = None
+    """The key itself, best given as "${VARIABLE}" or file:/path. Either this or `sha256`."""
+    sha256: Digest | None = None
+    """The SHA-256 of the key, in hexadecimal."""
+    models: list[Pattern] = field(default_factory=list)
+    """Public names, or patterns of them, that the key may use; empty: all."""
+    expires: Moment | None = None
+    """The date (its first moment in UTC) or the time from which the key is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The configuration of the gateway."""
+
+    __pydantic_config__ = STRICT
+
+    server: ServerSpec = ServerSpec()
+    """Where the gateway listens."""
+    providers: dict[Word, ProviderSpec] = field(default_factory=dict)
+    """Accounts at vendors, by a name of your own."""
+    models: dict[Pattern, ModelSpec] = field(default_factory=dict)
+    """What clients may ask for, by public name. One `*` in a name stands for any text."""
+    aliases: dict[Name, Name] = field(default_factory=dict)
+    """Other names for models."""
+    default_model: Name | None = None
+    """The model for requests that name none, or name "default"."""
+    defaults: DefaultsSpec = DefaultsSpec()
+    """For every model; a model's own value wins."""
+    keys: list[KeySpec] = field(default_factory=list)
+    """Who may call. Without any, everyone on this machine may, and nobody else."""
+
+
+NOT_YET: dict[type, dict[str, tuple[str, ...]]] = {
+    Spec: {"state": (), "admin": ()},
+    ProviderSpec: {
+        "models": ("discover",),
+        "region": (),
+        "access_key_id": (),
+        "secret_access_key": (),
+        "session_token": (),
+        "endpoint_url": (),
+    },
+    ModelSpec: {
+        "strategy": ("least_busy", "fastest", "cheapest"),
+        "context_fallbacks": (),
+        "content_fallbacks": (),
+        "breaker": (),
+        "price": (),
+    },
+    TargetSpec: {"limits": ()},
+    RetriesSpec: {"budget": ()},
+    DefaultsSpec: {"breaker": (), "on_hangup": ("drain",), "unsupported": ("error",)},
+    KeySpec: {"limits": (), "budget": (), "priority": ()},
+}
+"""Fields, or single values of fields, that the grammar has and the gateway cannot do yet. No values: the field."""
+
+PROVIDER_TYPES_NOT_YET: dict[str, tuple[str, ...]] = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "bedrock": ("AWS_ACCESS_KEY_ID", "AWS_BEARER_TOKEN_BEDROCK"),
+    "cohere": ("CO_API_KEY", "COHERE_API_KEY"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "mistral": ("MISTRAL_API_KEY",),
+}
+"""Types of providers without a row in the table of vendors yet, with the variables people keep their keys in."""

@@ -1,0 +1,81 @@
+"""A call, and what is exchanged with an upstream on its behalf. Plain values, frozen; nothing here does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header lines in the order they are sent. Names are lower case."""
+
+Quirk = Callable[[Json], tuple[Json, tuple[str, ...]]]
+"""What a server needs changed in a request body: the body to send instead, and the names of the fields it lost.
+
+A quirk never edits the body it is given: a retry will use that again.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a client asked, once. Nothing changes it: every attempt starts from the same question."""
+
+    id: str
+    endpoint: str
+    """What kind of call it is: a label of the metrics and of the record, such as `chat`."""
+    model: str
+    """The public name the client asked for, aliases not yet resolved."""
+    stream: bool
+    include_usage: bool
+    """Whether the client asked for the extra usage chunk at the end of a stream."""
+    body: Json = field(repr=False)
+    """The request in OpenAI's grammar, parsed once. Never edited."""
+    size: int = 0
+    """Bytes of the body as the client sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model at one provider, and all that a dialect may know of it."""
+
+    provider: str
+    model: str
+    """The provider's own name for the model."""
+    urls: Mapping[str, str]
+    """Complete URLs by operation: `chat`, and `chat_stream` where a stream has an address of its own."""
+    headers: Headers = ()
+    """Extra headers from the configuration (organization, project, custom ones). Never a credential."""
+    quirks: tuple[Quirk, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Request fields that are filled in where the client sent nothing."""
+    send_user_id: bool = False
+    """Whether the request's `user` field goes upstream."""
+    done_marker: bool = True
+    """Whether the server closes each stream with its grammar's own full stop (`[DONE]`). See `dialects/openai_chat`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One HTTP request, ready but for its credential."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes = field(repr=False)
+    dropped: tuple[str, ...] = ()
+    """Fields of the client's request that this upstream cannot express."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReply:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    headers: Headers
+    body: bytes = field(repr=False)
+
+    def header(self, name: bytes) -> bytes:
+        """The first value of a header, or nothing."""
+        return next((value for key, value in self.headers if key == name), b"")

@@ -1,0 +1,198 @@
+"""
+Every way a call can fail, and what the client is told.
+
+GatewayError                status  type                    code
+* InvalidRequest              400   invalid_request_error   the reason, with the field in `param`
+* Unauthorized                401   invalid_request_error   invalid_api_key
+* UnknownModel                404   invalid_request_error   model_not_found
+* NotServed              4xx, 5xx   invalid_request_error   the framework's own: no such path, method, media type
+* Overloaded                  503   server_error            overloaded
+* UpstreamError                     what the provider did, as one `Failure`: RULES below has its row
+
+The envelope is OpenAI's: `{"error": {"message", "type", "param", "code"}}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.core.call import Json
+
+
+class GatewayError(Exception):
+    """A failure with a status and words for the client."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = "internal_error"
+    retry_after: float | None = None
+    """Seconds after which another try makes sense."""
+    should_retry: bool | None = None
+    """Told to SDKs as `x-should-retry`; None leaves it to them."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def envelope(self) -> Json:
+        """The body that every client of OpenAI's API understands."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    code = None
+
+
+class Unauthorized(GatewayError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class UnknownModel(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class NotServed(GatewayError):
+    """HTTP that this server does not serve: no such path, method, media type, host, or too many bytes."""
+
+    type = "invalid_request_error"
+    code = None
+
+    def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+class Overloaded(GatewayError):
+    status = 503
+    type = "server_error"
+    code = "overloaded"
+
+
+class Failure(StrEnum):
+    """What an upstream did wrong. The names are label values of the metrics and words of the log."""
+
+    UNREACHABLE = "unreachable"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105
+    IDLE_TIMEOUT = "idle_timeout"
+    DEADLINE = "deadline"
+    RATE_LIMITED = "rate_limited"
+    BILLING = "billing"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server_error"
+    CREDENTIALS = "credentials"
+    MODEL_MISSING = "model_missing"
+    REJECTED = "rejected"
+    CONTEXT_TOO_LONG = "context_too_long"
+    CONTENT_FILTERED = "content_filtered"
+    MALFORMED = "malformed"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows from a failure before the commit point, and what the client hears when all targets are spent."""
+
+    status: int
+    """0: the provider's own status is passed on."""
+    code: str | None
+    type: str = "upstream_error"
+    again: int = 0
+    """How often the same target may be tried again."""
+    elsewhere: bool = True
+    """Whether another target may be tried."""
+    own_words: bool = False
+    """Whether the provider's message is for the client; otherwise it may speak of an account that is not theirs."""
+
+
+RULES: dict[Failure, Rule] = {
+    Failure.UNREACHABLE: Rule(502, "upstream_unreachable", again=1),
+    Failure.CONNECT_TIMEOUT: Rule(504, "upstream_timeout"),
+    Failure.FIRST_TOKEN_TIMEOUT: Rule(504, "upstream_timeout"),
+    Failure.IDLE_TIMEOUT: Rule(504, "upstream_timeout"),
+    Failure.DEADLINE: Rule(504, "upstream_timeout", elsewhere=False),
+    Failure.RATE_LIMITED: Rule(429, "rate_limit_exceeded", type="rate_limit_error"),
+    Failure.BILLING: Rule(503, "upstream_error"),
+    Failure.OVERLOADED: Rule(503, "overloaded", type="server_error", again=1),
+    Failure.SERVER_ERROR: Rule(502, "upstream_error", again=1),
+    Failure.CREDENTIALS: Rule(502, "upstream_auth_error"),
+    Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error"),
+    Failure.REJECTED: Rule(0, None, type="invalid_request_error", elsewhere=False, own_words=True),
+    Failure.CONTEXT_TOO_LONG: Rule(
+        400, "context_length_exceeded", type="invalid_request_error", elsewhere=False, own_words=True
+    ),
+    Failure.CONTENT_FILTERED: Rule(
+        400, "content_filter", type="invalid_request_error", elsewhere=False, own_words=True
+    ),
+    Failure.MALFORMED: Rule(502, "upstream_error", again=1),
+    Failure.TRUNCATED: Rule(502, "upstream_stream_truncated", again=1),
+}
+
+
+class UpstreamError(GatewayError):
+    """A provider failed, refused or made no sense.
+
+    `status` and `code` are the provider's own where its row passes them on, else the row's. `said` is what the provider
+    answered, for the log alone unless the row has `own_words`.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        said: str,
+        *,
+        status: int = 0,
+        param: str | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        rule = RULES[failure]
+        super().__init__(said, param=param if rule.own_words else None)
+        self.failure = failure
+        self.said = said
+        self.upstream_status = status
+        self.status = rule.status or status or 400
+        self.type = (type if rule.own_words and type else None) or rule.type
+        self.code = (code if rule.own_words and code else None) or rule.code
+        self.retry_after = retry_after
+        if not rule.own_words:
+            self.message = WORDS.get(failure, "The provider could not answer.")
+
+
+WORDS: dict[Failure, str] = {
+    Failure.UNREACHABLE: "The provider could not be reached.",
+    Failure.CONNECT_TIMEOUT: "The provider did not accept a connection in time.",
+    Failure.FIRST_TOKEN_TIMEOUT: "The provider did not begin to answer in time.",
+    Failure.IDLE_TIMEOUT: "The provider stopped in the middle of its answer.",
+    Failure.DEADLINE: "The call took longer than its time limit.",
+    Failure.RATE_LIMITED: "The provider is limiting requests for this model; try again later.",
+    Failure.BILLING: "The provider is not available for this model.",
+    Failure.OVERLOADED: "The provider is overloaded; try again later.",
+    Failure.SERVER_ERROR: "The provider failed to answer.",
+    Failure.CREDENTIALS: "The gateway's credentials were refused by the provider; tell the gateway's administrator.",
+    Failure.MODEL_MISSING: "The provider does not have this model.",
+    Failure.MALFORMED: "The provider's answer made no sense.",
+    Failure.TRUNCATED: "The provider's answer ended before it was complete.",
+}
+
+
+@contextmanager
+def malformed(what: str) -> Iterator[None]:
+    """Wrap the reading of what an upstream sent: a shape that was not promised is its failure, not our crash."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UpstreamError(Failure.MALFORMED, f"{what}: {error!r}") from error

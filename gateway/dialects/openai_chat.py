@@ -1,0 +1,65 @@
+"""OpenAI's chat completions, as OpenAI itself and every server that follows it wants them asked.
+
+The client's own body goes out, with little changed: `ask` says what. The answers are read by `openai_answers`.
+
+https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.call import Call, Json, Quirk, Target, UpstreamRequest
+from gateway.dialects.openai_answers import answer, refusal, stream
+
+__all__ = ["answer", "ask", "refusal", "stream"]
+
+USER_FIELDS = ("user", "safety_identifier")
+"""Both name the end user: OpenAI replaces the first by the second, and a newer SDK must not give anyone away."""
+
+SAME_BOUND = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""Two spellings of one bound. OpenAI refuses a request that has both, so a default for one yields to the other."""
+
+JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
+STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
+
+
+def ask(call: Call, target: Target) -> UpstreamRequest:
+    """The client's body, with the target's model, its defaults where the client said nothing, and its quirks.
+
+    The end user's name is left out unless the target wants it. A stream is asked for its usage, because every call is
+    accounted for. What the quirks lost is in `dropped`.
+    """
+    body, dropped = _quirked(_body(call, target), target.quirks)
+    headers = STREAM_HEADERS if call.stream else JSON_HEADERS
+    return UpstreamRequest("POST", target.urls["chat"], headers + target.headers, orjson.dumps(body), dropped)
+
+
+def _body(call: Call, target: Target) -> Json:
+    body = dict(call.body)
+    if not target.send_user_id:
+        for name in USER_FIELDS:
+            body.pop(name, None)
+    _fill_in(body, target.defaults)
+    body["model"] = target.model
+    if call.stream:
+        body["stream"] = True
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return body
+
+
+def _fill_in(body: Json, defaults: Mapping[str, Any]) -> None:
+    for name, value in defaults.items():
+        if body.get(name) is None and body.get(SAME_BOUND.get(name, name)) is None:
+            body[name] = value
+
+
+def _quirked(body: Json, quirks: Sequence[Quirk]) -> tuple[Json, tuple[str, ...]]:
+    dropped: tuple[str, ...] = ()
+    for quirk in quirks:
+        body, lost = quirk(body)
+        dropped += lost
+    return body, dropped

@@ -1,0 +1,159 @@
+"""Where client and upstream both speak OpenAI's grammar: an answer's own bytes, wherever they are right. Pure.
+
+What is changed in a stream: an event that had to be mended is spelt anew; `id:`, `retry:` and `event:` lines are taken
+out, because openai-python takes each for an event of its own and fails on it; usage is told once, at the end, to those
+who asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import orjson
+
+from gateway.core.call import Json, UpstreamReply
+from gateway.core.errors import malformed
+from gateway.core.events import Usage
+from gateway.dialects.openai_answers import Chunks, Heard, body_of, usage_of
+from gateway.dialects.openai_mend import without_null
+
+DONE = b"data: [DONE]\n\n"
+
+HELD_EVENTS = 64
+HELD_BYTES = 256 * 1024
+"""How much of an opening is held back while waiting for the first output."""
+
+WORTH_TELLING = frozenset({"moderation", "prompt_filter_results", "citations", "search_results"})
+"""What makes an event without choices worth handing on, other than its usage."""
+
+
+class Relay:
+    """Hands on one streamed answer: bytes in, bytes out."""
+
+    def __init__(self, *, include_usage: bool, done_marker: bool) -> None:
+        self.spoke = False
+        """Whether output has been handed on. Until then everything is held back, so that another may be asked."""
+        self.usage: Usage | None = None
+        self.carried = 0
+        """Characters of output handed on."""
+        self._include_usage = include_usage
+        self._chunks = Chunks(done_marker)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._held_events = 0
+        self._usage_event = b""
+        self._closed = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What to send to the client now. Raises UpstreamError when the upstream says it failed, or makes no sense."""
+        for heard in self._chunks.feed(data):
+            self._take(heard)
+        return self._close() if self._chunks.done else self._released()
+
+    def end(self) -> bytes:
+        """The upstream has ended. Raises UpstreamError unless the answer is complete."""
+        for heard in self._chunks.end():
+            self._take(heard)
+        return self._close()
+
+    def _take(self, heard: Heard) -> None:
+        if heard.chunk is None:
+            self._hold(heard.raw)
+            return
+        self.usage = self._chunks.usage
+        self.carried += characters(heard.chunk["choices"], "delta")
+        self.spoke = self.spoke or _speaks(heard.chunk)
+        self._held_events += 1
+        self._hold(self._spelt(heard.raw, heard.chunk))
+
+    def _hold(self, event: bytes) -> None:
+        self._held.append(event)
+        self._held_bytes += len(event)
+
+    def _released(self) -> bytes:
+        if not self.spoke and self._held_events <= HELD_EVENTS and self._held_bytes <= HELD_BYTES:
+            return b""
+        self.spoke = True
+        released = b"".join(self._held)
+        self._held.clear()
+        return released
+
+    def _close(self) -> bytes:
+        """The rest of the answer, its usage and the full stop; nothing when that has been said."""
+        if self._closed:
+            return b""
+        self._closed = self.spoke = True
+        if self._include_usage:
+            self._hold(self._usage_event or self._made_usage_event())
+        return self._released() + DONE
+
+    def _spelt(self, raw: bytes, chunk: Json) -> bytes:
+        """The event as the client gets it; nothing for one that told nothing but usage."""
+        if "usage" in chunk:
+            if chunk["usage"] is not None:
+                return self._without_usage(raw, chunk)
+            if not self._include_usage:
+                del chunk["usage"]
+                raw = raw and without_null(raw, "usage")
+        return raw or _event(chunk)
+
+    def _without_usage(self, raw: bytes, chunk: Json) -> bytes:
+        if not chunk["choices"] and not any(chunk.get(name) for name in WORTH_TELLING):
+            self._usage_event = raw or _event(chunk)
+            return b""
+        del chunk["usage"]
+        return _event(chunk | {"usage": None} if self._include_usage else chunk)
+
+    def _made_usage_event(self) -> bytes:
+        """For servers that tell usage in another place than an event of its own."""
+        usage = self._chunks.counted
+        return _event({**self._chunks.envelope(), "choices": [], "usage": usage}) if usage else b""
+
+
+def _event(chunk: Json) -> bytes:
+    with malformed("a chunk that cannot be spelt"):  # orjson reads deeper nesting than it writes
+        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _speaks(chunk: Json) -> bool:
+    return any(
+        not OUTPUT.isdisjoint(name for name, said in choice["delta"].items() if said) for choice in chunk["choices"]
+    )
+
+
+OUTPUT = frozenset({"content", "reasoning_content", "refusal", "tool_calls", "function_call", "audio"})
+TEXTS = ("content", "reasoning_content", "refusal")
+
+
+def characters(choices: list[Json], part: str) -> int:
+    """How much a model said in the `delta` or `message` of each choice: text, reasoning, refusals, arguments."""
+    count = 0
+    for choice in choices:
+        told = choice[part]
+        count += sum([len(told[name]) for name in TEXTS if told.get(name)])
+        if "tool_calls" in told or "function_call" in told:
+            count += _arguments(told)
+    return count
+
+
+def _arguments(told: Json) -> int:
+    functions = [call.get("function") or {} for call in told.get("tool_calls", ())] + [told.get("function_call") or {}]
+    return sum(len(function.get("arguments", "")) for function in functions)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One unstreamed answer, as the client gets it."""
+
+    body: bytes = field(repr=False)
+    usage: Usage | None
+    carried: int
+    """Characters of output."""
+
+
+def whole(reply: UpstreamReply) -> Whole:
+    """One unstreamed answer: its own bytes where they are right. Raises UpstreamError for anything but an answer."""
+    body, changed = body_of(reply)
+    with malformed("an answer that cannot be spelt"):
+        spelt = orjson.dumps(body) if changed else reply.body
+    return Whole(spelt, usage_of(body), characters(body["choices"], "message"))

@@ -1,0 +1,120 @@
+"""The two ways an answer crosses the house: as its own bytes, or decoded to events and spelt again. Neither does IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import orjson
+
+from gateway.core.call import Call, Target, UpstreamReply
+from gateway.core.events import Event, Reasoning, Refusal, Started, Text, ToolCallArguments, Usage, UsageReported
+from gateway.dialects import openai_relay
+from gateway.dialects.base import Dialect, StreamDecoder
+from gateway.dialects.openai_relay import Relay, Whole
+from gateway.surfaces.openai_encoder import Encoder, whole
+
+SAME_GRAMMAR = frozenset({("chat", "openai_chat")})
+"""(endpoint, dialect) pairs in which both sides speak alike."""
+
+HELD_EVENTS = 64
+HELD_BYTES = 256 * 1024
+"""How much of an opening is held back while waiting for the first output."""
+
+
+class Lane(Protocol):
+    """Carries one streamed answer: bytes in, bytes out."""
+
+    spoke: bool
+    """Whether output has been handed on: from here on nothing can be tried elsewhere."""
+    usage: Usage | None
+    carried: int
+    """Characters of output handed on."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What to send to the client now; nothing while the opening is held. Raises UpstreamError."""
+
+    def end(self) -> bytes:
+        """The upstream has ended. Raises UpstreamError unless the answer is complete."""
+
+
+class Translated:
+    """Upstream and client speak differently."""
+
+    def __init__(self, decoder: StreamDecoder, encoder: Encoder) -> None:
+        self._decoder = decoder
+        self._encoder = encoder
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self.spoke = False
+        self.usage: Usage | None = None
+        self.carried = 0
+
+    def feed(self, data: bytes) -> bytes:
+        return self._spell(self._decoder.feed(data))
+
+    def end(self) -> bytes:
+        spelt = self._spell(self._decoder.end())
+        self.spoke = True  # an answer may be complete without a word of output
+        return self._released() + spelt + self._encoder.end()
+
+    def _spell(self, events: Iterable[Event]) -> bytes:
+        for event in events:
+            self._look(event)
+            self._held.append(self._encoder.encode(event))
+            self._held_bytes += len(self._held[-1])
+        self.spoke = self.spoke or len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES
+        return self._released() if self.spoke else b""
+
+    def _released(self) -> bytes:
+        released = b"".join(self._held)
+        self._held.clear()
+        return released
+
+    def _look(self, event: Event) -> None:
+        match event:
+            case UsageReported(usage=usage):
+                self.usage = usage
+            case Started():
+                pass
+            case Text(text=said) | Reasoning(text=said) | Refusal(text=said) | ToolCallArguments(json=said):
+                self.carried += len(said)
+                self.spoke = self.spoke or bool(said)
+            case _:
+                self.spoke = True
+
+
+def lane(call: Call, target: Target, grammar: str, dialect: Dialect, created: int) -> Lane:
+    """The way for one attempt's streamed answer."""
+    if (call.endpoint, grammar) in SAME_GRAMMAR:
+        return Relay(include_usage=call.include_usage, done_marker=target.done_marker)
+    return Translated(dialect.stream(target), Encoder(created=created, include_usage=call.include_usage, id=call.id))
+
+
+def answer(call: Call, grammar: str, dialect: Dialect, reply: UpstreamReply, created: int) -> Whole:
+    """One unstreamed answer, as the client gets it."""
+    if (call.endpoint, grammar) in SAME_GRAMMAR:
+        return openai_relay.whole(reply)
+    events = list(dialect.answer(reply))
+    usage = next((event.usage for event in reversed(events) if isinstance(event, UsageReported)), None)
+    body = orjson.dumps(whole(events, created=created))
+    return Whole(body, usage, len(body))
+
+
+def retold(call: Call, dialect: Dialect, reply: UpstreamReply, created: int) -> Lane:
+    """A whole answer told as a stream, for servers that answer a streamed request at once. Nothing is left to feed."""
+    encoder = Encoder(created=created, include_usage=call.include_usage, id=call.id)
+    return Translated(_Told(list(dialect.answer(reply))), encoder)
+
+
+class _Told:
+    """A stream decoder that has heard everything already."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def feed(self, data: bytes) -> Iterable[Event]:
+        return ()
+
+    def end(self) -> Iterable[Event]:
+        return self._events

@@ -1,0 +1,65 @@
+"""Every door between the pure rooms and the world, named by need and not by product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.core.call import Headers, UpstreamRequest
+from gateway.core.errors import Failure
+
+Clock = Callable[[], float]
+"""Seconds, monotonic, from an arbitrary start: the event loop's `time`."""
+
+Random = Callable[[], float]
+"""A number in [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an exchange may go on.
+
+    `until` is a point in time of the clock; `idle` is the longest silence in seconds between two reads of the socket.
+    Whichever runs out first ends the exchange: with `failure`, or with `Failure.IDLE_TIMEOUT`.
+    """
+
+    until: float
+    failure: Failure
+    idle: float = float("inf")
+
+
+class Exchange(Protocol):
+    """One request under way at an upstream. The head of the answer is here; the body is read as it comes."""
+
+    status: int
+    headers: Headers
+    patience: Patience
+    """May be replaced at any time; the new one holds at once."""
+
+    async def read(self) -> bytes:
+        """All bytes of the body that have come since, at least one; empty once the body is complete.
+
+        Raises UpstreamError: the connection broke, the body was cut short, or patience ran out.
+        """
+
+    def close(self) -> None:
+        """Ends the exchange in any state. The connection is kept if the answer was complete, else closed at once."""
+
+
+class Transport(Protocol):
+    """The way to one provider."""
+
+    async def send(self, request: UpstreamRequest, *, connect: float, patience: Patience) -> Exchange:
+        """Sends a request and waits for the head of its answer.
+
+        `connect` is how long opening a connection may take, in seconds. Raises UpstreamError; closes behind itself when
+        cancelled.
+        """
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+
+
+Authorize = Callable[[UpstreamRequest], Headers]
+"""The credential headers for a request: constant for a bearer key, computed where requests are signed."""

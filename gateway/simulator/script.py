@@ -1,0 +1,197 @@
+"""
+How a reply goes out: what is written, when, and how it ends. Pure, so that each fault can be read in one place.
+
+A named fault either ends the exchange before a byte (`_SILENT_ENDS`) or replaces the reply by a bad one (`_SPOILT`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from http import HTTPStatus
+
+import orjson
+
+from gateway.simulator import openai
+from gateway.simulator.api import Reply
+from gateway.simulator.faults import Faults
+from gateway.simulator.refusals import REFUSALS
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Bytes for the client, and the completion tokens in them."""
+
+    data: bytes = field(repr=False)
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Silence, in seconds; 0 lets the event loop turn once, so that what was written leaves on its own."""
+
+    seconds: float
+
+
+class End(Enum):
+    """How an exchange ends. Only the first is what a client hopes for."""
+
+    COMPLETE = auto()
+    CLOSE = auto()
+    RESET = auto()
+    STALL = auto()
+
+
+Step = Write | Wait | End
+
+
+def script(reply: Reply, faults: Faults, coalesce: int) -> Iterator[Step]:
+    """The steps of an answer. Frames are joined up to `coalesce` bytes where no delay comes between them."""
+    if faults.first_token_delay:
+        yield Wait(faults.first_token_delay)
+    if reply.frames:
+        yield from _streamed(reply, faults, coalesce)
+    else:
+        yield from _whole(reply, faults)
+
+
+def early_end(fault: str | None, faults: Faults) -> Iterator[Step] | None:
+    """The steps of a fault that ends the exchange without an HTTP answer, if it is one."""
+    end = _SILENT_ENDS.get(fault or "")
+    return None if end is None else iter((Wait(faults.first_token_delay), *end))
+
+
+_SILENT_ENDS: dict[str, tuple[Step, ...]] = {
+    "reset": (End.RESET,),
+    "close": (End.CLOSE,),
+    "silent": (End.STALL,),
+    "not-http": (Write(b"\x15\x03\x01 this is not HTTP\r\n\r\n"), End.CLOSE),
+}
+
+
+def spoil(reply: Reply, fault: str | None, faults: Faults) -> Reply:
+    """The reply with a named fault in it, or as it was."""
+    if reply.model and faults.error_after is not None and faults.error_after <= reply.output:
+        reply = _error_after(reply, faults.error_after)
+    return _SPOILT[fault](reply) if fault in _SPOILT else reply
+
+
+def _streamed(reply: Reply, faults: Faults, coalesce: int) -> Iterator[Step]:
+    frames, end = reply.frames, End.COMPLETE
+    for after, how in ((faults.cut_after, End.CLOSE), (faults.stall_after, End.STALL)):
+        if after is not None and after <= reply.output and reply.opening + after < len(frames):
+            frames, end = frames[: reply.opening + after], how
+    paced = bool(faults.chunk_delay) or not coalesce
+    start, before = 0, _head(reply, b"transfer-encoding: chunked")
+    for size, joined in _joined(frames, 0 if paced else coalesce):
+        if start and paced:
+            yield Wait(faults.chunk_delay)
+        yield Write(before + b"%x\r\n%b\r\n" % (len(joined), joined), _output_within(reply, start, start + size))
+        start, before = start + size, b""
+    if end is End.COMPLETE:
+        yield Write(b"0\r\n\r\n")
+    yield end
+
+
+def _joined(frames: tuple[bytes, ...], limit: int) -> Iterator[tuple[int, bytes]]:
+    """Frames in groups of at most `limit` bytes, or of one: how many, and their bytes."""
+    group: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if group and size + len(frame) > limit:
+            yield len(group), b"".join(group)
+            group, size = [], 0
+        group.append(frame)
+        size += len(frame)
+    if group:
+        yield len(group), b"".join(group)
+
+
+def _output_within(reply: Reply, start: int, end: int) -> int:
+    """How many of the frames from `start` to `end` carry output."""
+    first, last = reply.opening, reply.opening + reply.output
+    return max(min(end, last) - max(start, first), 0)
+
+
+def _whole(reply: Reply, faults: Faults) -> Iterator[Step]:
+    head = _head(reply, b"content-length: %d" % len(reply.body))
+    if faults.cut_after is None and faults.stall_after is None:
+        yield Write(head + reply.body, reply.output)
+        yield End.COMPLETE
+    else:
+        yield Write(head + reply.body[: len(reply.body) // 2])
+        yield End.CLOSE if faults.stall_after is None else End.STALL
+
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def _head(reply: Reply, framing: bytes) -> bytes:
+    lines = [b"HTTP/1.1 %d %b" % (reply.status, _PHRASES.get(reply.status, b"Simulated"))]
+    lines += [b"%b: %b" % header for header in reply.headers]
+    return b"\r\n".join([*lines, framing, b"\r\n"])
+
+
+# Bad replies
+
+_ERROR = REFUSALS["500"].envelope
+_PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser.</body></html>\n"
+
+
+def _instead(body: bytes, kind: bytes = b"application/json") -> Callable[[Reply], Reply]:
+    """Another body with the same status: no model has answered, whatever the status says."""
+
+    def spoilt(reply: Reply) -> Reply:
+        headers = tuple(header for header in reply.headers if header[0] != b"content-type")
+        return Reply(reply.status, ((b"content-type", kind), *headers), body=body, sound=False)
+
+    return spoilt
+
+
+def _error_after(reply: Reply, output: int) -> Reply:
+    """The stream tells of an error after some output, and ends without `[DONE]`."""
+    if not reply.frames:
+        return _instead(orjson.dumps(_ERROR))(reply)
+    frames = (*reply.frames[: reply.opening + output], openai.frame(_ERROR))
+    return replace(reply, frames=frames, output=output, sound=False)
+
+
+def _error_in_stream(reply: Reply) -> Reply:
+    return _error_after(reply, reply.output // 2)
+
+
+def _truncated(reply: Reply) -> Reply:
+    """Sound HTTP around JSON that stops in its middle."""
+    if not reply.frames:
+        return replace(reply, body=reply.body[: len(reply.body) // 2], output=0, sound=False)
+    output = reply.output // 2
+    last = reply.opening + output
+    half = reply.frames[last][: len(reply.frames[last]) // 2]
+    return replace(reply, frames=(*reply.frames[:last], half), output=output, sound=False)
+
+
+def _garbage(reply: Reply) -> Reply:
+    """Bytes that are no JSON: the whole body, or one event in the middle of a stream that goes on."""
+    if not reply.frames:
+        return _instead(b'\xff\xfe{"choices": [NaN, \x00')(reply)
+    middle = reply.opening + reply.output // 2
+    frames = (*reply.frames[:middle], b'data: \xff\xfe{"choices": [NaN, \x00\n\n', *reply.frames[middle:])
+    return replace(reply, frames=frames, output=reply.output // 2, sound=False)
+
+
+def _no_done(reply: Reply) -> Reply:
+    """The stream ends politely after its last chunk, without its full stop."""
+    return replace(reply, frames=reply.frames[:-1], sound=False) if reply.frames else reply
+
+
+_SPOILT: dict[str | None, Callable[[Reply], Reply]] = {
+    "html": _instead(_PAGE, b"text/html; charset=utf-8"),
+    "empty": _instead(b""),
+    "null": _instead(b"null"),
+    "garbage": _garbage,
+    "truncated-json": _truncated,
+    "error-in-200": _instead(orjson.dumps(_ERROR)),
+    "error-in-stream": _error_in_stream,
+    "no-done": _no_done,
+}

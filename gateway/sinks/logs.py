@@ -1,0 +1,179 @@
+"""One line per call, and the words of the server itself: JSON for machines, plain text on a terminal.
+
+A line never holds a prompt, an answer or a secret. Lines are gathered for a moment and written by a thread of their
+own, so that neither a slow disk nor a full pipe holds up a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import re
+import threading
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import orjson
+
+from gateway.core.call import Json
+from gateway.engine.entry import Entry
+
+GATHER = 0.05
+"""Seconds for which lines are gathered before they are written together."""
+
+BACKLOG = 2000
+"""Batches that may wait for a slow reader. Beyond that lines are dropped, and a later one says how many."""
+
+SAID = 300
+"""Characters of a provider's own words in a log line."""
+
+END_USER = 128
+"""Characters of a client's `user` field in a log line."""
+
+_KEYLIKE = re.compile(r"[\w+/=.-]*[0-9A-Za-z_-]{20,}[\w+/=.-]*")
+"""Providers quote the key they refuse, some of them in full."""
+
+
+class Writer:
+    """Puts lines on a file descriptor without ever making a call wait."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lines: list[bytes] = []
+        self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._drain, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def line(self, line: bytes) -> None:
+        self._lines.append(line)
+        if self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(GATHER, self._flush)
+            except RuntimeError:  # before the loop runs, or after it
+                self._flush()
+
+    def close(self) -> None:
+        """Writes what is left, and waits for it."""
+        self._flush()
+        self._batches.put(None)
+        self._thread.join(timeout=2)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        if self._batches.qsize() > BACKLOG:
+            self._dropped += len(lines)
+            return
+        if self._dropped:
+            lines.append(orjson.dumps({"level": "error", "event": "log_lines_dropped", "count": self._dropped}))
+            self._dropped = 0
+        self._batches.put(b"\n".join(lines) + b"\n")
+
+    def _drain(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            try:
+                while batch:
+                    batch = batch[os.write(self._fd, batch) :]
+            except OSError:  # nobody reads any more; the gateway has better things to do than to die of it
+                continue
+
+
+class Logs(logging.Handler):
+    """Takes settled entries as a sink, events of the gateway, and what libraries log."""
+
+    def __init__(self, writer: Writer, now: Callable[[], float], *, human: bool) -> None:
+        super().__init__(logging.INFO)
+        self._writer = writer
+        self._now = now
+        self._spell: Callable[[Json], bytes] = _plainly if human else orjson.dumps
+
+    def __call__(self, entry: Entry) -> None:
+        """One settled call."""
+        self._writer.line(self._spell(record(entry)))
+
+    def event(self, level: str, event: str, **details: object) -> None:
+        """Something the server itself has to say."""
+        self._writer.line(self._spell({"time": _iso(self._now()), "level": level, "event": event, **details}))
+
+    def crashed(self, request_id: str, error: BaseException) -> None:
+        """A defect of ours: where it happened, without the values that were there."""
+        frames = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+        self.event("error", "defect", id=request_id, error=type(error).__name__, where=frames[-8:])
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A library's own log record."""
+        details = {"error": repr(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
+        self.event(record.levelname.lower(), record.name, message=record.getMessage(), **details)
+
+
+def record(entry: Entry) -> Json:
+    """The usage record of one call."""
+    usage = entry.usage
+    call = entry.call
+    said: Json = {
+        "time": _iso(entry.time),
+        "level": "info" if entry.outcome in ("ok", "cancelled", "client_error", "limited") else "warning",
+        "event": "call",
+        "id": entry.id,
+        "key": entry.key,
+        "end_user": str(call.body["user"])[:END_USER] if call and call.body.get("user") else None,
+        "endpoint": entry.endpoint,
+        "model": entry.model,
+        "provider": entry.provider,
+        "upstream_model": entry.target.model if entry.target else "",
+        "status": entry.status,
+        "outcome": entry.outcome,
+        "stream": call.stream if call else False,
+        "input_tokens": usage.input if usage else 0,
+        "output_tokens": usage.output if usage else 0,
+        "cache_read_tokens": usage.cache_read if usage else 0,
+        "cache_write_tokens": usage.cache_write if usage else 0,
+        "reasoning_tokens": usage.reasoning if usage else 0,
+        "usage_source": entry.usage_source,
+        "latency_ms": _ms(entry.latency),
+        "first_token_ms": None if entry.first_token is None else _ms(entry.first_token - entry.started),
+        "overhead_ms": _ms(entry.overhead(entry.ended)),
+        "attempts": [
+            {"provider": tried.provider, "model": tried.model, "outcome": tried.outcome, "ms": round(tried.ms, 2)}
+            | ({"said": _KEYLIKE.sub("***", tried.said[:SAID])} if tried.said else {})
+            for tried in entry.tried
+        ],
+    }
+    if entry.error is not None:
+        said["error"] = entry.error.code or entry.error.type
+    return said
+
+
+def _plainly(said: Json) -> bytes:
+    if said["event"] != "call":
+        rest = " ".join(f"{key}={value}" for key, value in said.items() if key not in ("time", "level", "event"))
+        return f"{said['time'][11:19]} {said['level']:<7} {said['event']} {rest}".encode()
+    way = f"{said['model'] or '-'} -> {said['provider'] or '-'}"
+    tokens = f"{said['input_tokens']}+{said['output_tokens']} tokens"
+    trail = (
+        "" if len(said["attempts"]) < 2 else " after " + ", ".join(each["outcome"] for each in said["attempts"][:-1])
+    )
+    error = f" {said['error']}" if "error" in said else ""
+    return (
+        f"{said['time'][11:19]} {said['status']} {said['outcome']:<8} {said['latency_ms']:>8.1f} ms  {way}  {tokens}"
+        f"  key={said['key'] or '-'}{error}{trail}  {said['id']}"
+    ).encode()
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -1,0 +1,188 @@
+"""OpenAI's chat completions, as clients hear them: events in, chunks or one whole object out. Pure.
+
+https://platform.openai.com/docs/api-reference/chat-streaming/streaming
+https://platform.openai.com/docs/api-reference/chat/object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from gateway.core.call import Json
+from gateway.core.events import (
+    Event,
+    Finished,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCallArguments,
+    ToolCallStarted,
+    Usage,
+    UsageReported,
+)
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Encoder:
+    """Spells one answer's events as `chat.completion.chunk` server-sent events.
+
+    `created` (seconds since 1970) and `id` are told where the upstream named none. Usage is told once, just before the
+    full stop, and only to a client that asked for it.
+    """
+
+    def __init__(self, *, created: int, include_usage: bool, id: str) -> None:
+        self._created = created
+        self._id = id
+        self._include_usage = include_usage
+        self._usage: Usage | None = None
+        self._opened: set[int] = set()
+        self._wordless: set[tuple[int, int]] = set()
+        """The tool calls, by choice and index, whose arguments have not begun."""
+        self._name(Started(id, ""))
+
+    def encode(self, event: Event) -> bytes:
+        """What one event is to the client; nothing for one that it need not hear now."""
+        match event:
+            case Text(text=text, choice=0) if 0 in self._opened:  # nearly every event
+                return self._text_head + orjson.dumps(text) + self._text_tail
+            case Started():
+                self._name(event)
+                return self._open(0)
+            case UsageReported(usage=usage):
+                self._usage = usage
+                return b""
+            case Finished(reason=reason, choice=choice):
+                return self._open(choice) + self._argued(choice, reason) + self._chunk(choice, {}, reason)
+            case ToolCallStarted():
+                self._wordless.add((event.choice, event.index))
+                return self._open(event.choice) + self._chunk(event.choice, delta(event))
+            case ToolCallArguments():
+                self._wordless.discard((event.choice, event.index))
+                return self._chunk(event.choice, delta(event))
+            case _:
+                return self._open(event.choice) + self._chunk(event.choice, delta(event))
+
+    def end(self) -> bytes:
+        """The last of a complete answer."""
+        if self._usage is None or not self._include_usage:
+            return DONE
+        return _frame({**self._envelope, "choices": [], "usage": usage_json(self._usage)}) + DONE
+
+    def _name(self, started: Started) -> None:
+        self._envelope = {
+            "id": started.id or self._id,
+            "object": "chat.completion.chunk",
+            "created": started.created or self._created,
+            "model": started.model,
+        }
+        # All other chunks have null there when the client asked (API reference, `stream_options.include_usage`).
+        self._no_usage = {"usage": None} if self._include_usage else {}
+        self._text_head, _, self._text_tail = self._chunk(0, {"content": ""}).rpartition(b'""')
+
+    def _open(self, choice: int) -> bytes:
+        """A choice's first chunk, which says who speaks."""
+        if choice in self._opened:
+            return b""
+        self._opened.add(choice)
+        return self._chunk(choice, {"role": "assistant", "content": ""})
+
+    def _argued(self, choice: int, reason: str) -> bytes:
+        """Arguments for calls that were given none: providers send no text for `{}`, clients parse what they get.
+
+        A call that was cut off by the length limit stays as broken as it is.
+        """
+        wordless = sorted(index for other, index in self._wordless if other == choice and reason != "length")
+        return b"".join(self._chunk(choice, delta(ToolCallArguments(index, "{}"))) for index in wordless)
+
+    def _chunk(self, choice: int, told: Json, reason: str | None = None) -> bytes:
+        choices = [{"index": choice, "delta": told, "logprobs": None, "finish_reason": reason}]
+        return _frame({**self._envelope, "choices": choices, **self._no_usage})
+
+
+def _frame(chunk: Json) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def delta(event: Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments) -> Json:
+    """What a chunk says of one event."""
+    match event:
+        case Text(text=text):
+            return {"content": text}
+        case Reasoning(text=text, signature=None):
+            return {"reasoning_content": text}
+        case Reasoning(text=text, signature=signature):
+            return {"reasoning_content": text, "reasoning_signature": signature}
+        case Refusal(text=text):
+            return {"refusal": text}
+        case ToolCallStarted(index=index, id=id, name=name):
+            call = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
+            return {"tool_calls": [call]}
+        case ToolCallArguments(index=index, json=json):
+            return {"tool_calls": [{"index": index, "function": {"arguments": json}}]}
+
+
+def usage_json(usage: Usage) -> Json:
+    """Token counts as OpenAI tells them, whose convention is the house's own."""
+    read, written = usage.cache_read, usage.cache_write
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": read, **({"cache_write_tokens": written} if written else {})},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def whole(events: Iterable[Event], created: int) -> Json:
+    """A finished story as one `chat.completion`. `created` is told where the upstream named no time."""
+    body: Json = {"id": "", "object": "chat.completion", "created": created, "model": ""}
+    choices: dict[int, Json] = {}
+    usage: Json = {}
+    for event in events:
+        match event:
+            case Started(id=id, model=model):
+                body |= {"id": id, "created": event.created or created, "model": model}
+            case UsageReported(usage=counted):
+                usage = {"usage": usage_json(counted)}
+            case Finished(reason=reason, choice=choice):
+                _choice(choices, choice)["finish_reason"] = reason
+            case _:
+                _tell(_choice(choices, event.choice)["message"], event)
+    return {**body, "choices": [_closed(choices[index]) for index in sorted(choices)], **usage}
+
+
+def _choice(choices: dict[int, Json], index: int) -> Json:
+    message: Json = {"role": "assistant", "content": None, "refusal": None}
+    return choices.setdefault(index, {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"})
+
+
+_TOLD = {Text: "content", Reasoning: "reasoning_content", Refusal: "refusal"}
+
+
+def _tell(message: Json, event: Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments) -> None:
+    """Adds one event to a message. Calls are kept by their index until the message is closed."""
+    match event:
+        case ToolCallStarted(index=index, id=id, name=name):
+            call = {"id": id, "type": "function", "function": {"name": name, "arguments": ""}}
+            message.setdefault("tool_calls", {})[index] = call
+        case ToolCallArguments(index=index, json=json):
+            message["tool_calls"][index]["function"]["arguments"] += json
+        case _:
+            name = _TOLD[type(event)]
+            message[name] = (message.get(name) or "") + event.text
+    if isinstance(event, Reasoning) and event.signature is not None:
+        message["reasoning_signature"] = event.signature
+
+
+def _closed(choice: Json) -> Json:
+    message = choice["message"]
+    if "tool_calls" in message:
+        message["tool_calls"] = [call for _, call in sorted(message["tool_calls"].items())]
+        for call in message["tool_calls"]:
+            if choice["finish_reason"] != "length":
+                call["function"]["arguments"] = call["function"]["arguments"] or "{}"
+    return choice

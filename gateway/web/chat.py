@@ -1,0 +1,167 @@
+"""`POST /v1/chat/completions`: raw ASGI, because this is the path of every call."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.config.snapshot import Key, Model, Snapshot
+from gateway.core.call import Call
+from gateway.core.errors import GatewayError, NotServed, Overloaded, UnknownModel
+from gateway.engine.entry import Entry, Sink
+from gateway.engine.house import House, Live
+from gateway.engine.serve import serve
+from gateway.policy import access
+from gateway.ports import Clock, Random
+from gateway.surfaces import openai_chat
+from gateway.web.auth import principal
+from gateway.web.protocol import HANG_UP, HangUp, new_request_id
+from gateway.web.reply import HEARTBEAT, Reply
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What the front door needs, for as long as the process lives."""
+
+    live: Live
+    sinks: Sequence[Sink]
+    clock: Clock
+    now: Callable[[], float]
+    """The time of day, in seconds since 1970."""
+    random: Random
+    crashed: Callable[[str, BaseException], None]
+    """Told of what should not have happened: a defect of ours, with the request's id."""
+    entered: Callable[[int], None]
+    """Told +1 and -1 as calls come and go."""
+    heartbeat: float = HEARTBEAT
+
+
+class Chat:
+    """The chat completions endpoint."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, path_model: str | None = None) -> None:
+        """Answers one request, whatever it is, and settles its entry exactly once."""
+        office = self._office
+        hang_up: HangUp = scope["extensions"][HANG_UP]
+        entry = Entry(request_id(scope), "chat", office.clock(), office.now())
+        reply = Reply(send, entry, hang_up, office.clock, office.heartbeat)
+        office.entered(1)
+        try:
+            with office.live.house as house:
+                await self._answer(scope, receive, house, entry, reply, path_model)
+        except GatewayError as error:
+            entry.failed(error)
+            await reply.refuse(error)
+        except asyncio.CancelledError:
+            await self._cancelled(hang_up, entry, reply)
+        except Exception as error:
+            office.crashed(entry.id, error)
+            refusal = GatewayError(
+                "The gateway failed. This is a defect; its log has the details under this request's id."
+            )
+            entry.failed(refusal)
+            await reply.refuse(refusal)
+        finally:
+            reply.close()
+            office.entered(-1)
+            entry.settle(office.clock())
+            for sink in office.sinks:
+                sink(entry)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, house: House, entry: Entry, reply: Reply, path_model: str | None
+    ) -> None:
+        office, snapshot = self._office, house.snapshot
+        key = principal(scope["headers"], snapshot, entry.time)
+        entry.key = key.name
+        raw = await _body(scope["headers"], receive, snapshot.server.max_body)
+        call = openai_chat.accept(raw, id=entry.id, path_model=path_model, default_model=snapshot.default_model)
+        model = route(call, key, snapshot)
+        entry.call, entry.model = call, model.name
+        if call.stream:
+            reply.keep_alive(asyncio.get_running_loop())
+        _cancel_when_told(scope["extensions"][HANG_UP])
+        await serve(call, model, house, reply, entry, office.clock, office.random)
+
+    async def _cancelled(self, hang_up: HangUp, entry: Entry, reply: Reply) -> None:
+        """The client has left, or the server is being stopped under it."""
+        if hang_up.gone:
+            entry.hung_up()
+        else:
+            stopping = Overloaded("The gateway is shutting down; try again.", code="server_shutting_down")
+            entry.failed(stopping)
+            await reply.refuse(stopping)
+
+
+def _cancel_when_told(hang_up: HangUp) -> None:
+    """From here on nobody reads from the client, so that only its connection can tell that it has left."""
+    task = asyncio.current_task()
+    assert task is not None
+    hang_up.told = task.cancel
+    if hang_up.gone:
+        raise asyncio.CancelledError
+
+
+def route(call: Call, key: Key, snapshot: Snapshot) -> Model:
+    """The model that a key's call goes to.
+
+    Raises UnknownModel, in the same words for what is not there and for what is not allowed.
+    """
+    model = snapshot.model(call.model)
+    if model is None or not access.may_use(key, call.model):
+        shown = call.model if len(call.model) <= 80 else call.model[:77] + "..."
+        message = (
+            f"The model `{shown}` does not exist, or this key may not use it. `GET /v1/models` lists those it may."
+        )
+        raise UnknownModel(message, param="model")
+    return model
+
+
+def request_id(scope: Scope) -> str:
+    """The client's own id where it is harmless, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.match(value):
+            return str(value, "ascii")
+    return new_request_id()
+
+
+async def _body(headers: Sequence[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
+    """The request's body. Raises NotServed for one that is too large, or is not plain JSON."""
+    told = dict(headers)
+    if int(told.get(b"content-length", 0)) > limit:
+        raise _too_large(limit)
+    if not _is_json(told.get(b"content-type", b"")):
+        # Also what keeps web pages out: no browser sends this media type to another site without asking it first.
+        raise NotServed(415, "The body must be JSON: send the header `content-type: application/json`.")
+    if told.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise NotServed(415, "Compressed requests are not accepted; send the body without a content-encoding.")
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        parts.append(message["body"])
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message["more_body"]:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _is_json(content_type: bytes) -> bool:
+    media = content_type.partition(b";")[0].strip().lower()
+    return media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json"))
+
+
+def _too_large(limit: int) -> NotServed:
+    message = f"The request's body is larger than the {limit} bytes this gateway accepts (server.max_body)."
+    return NotServed(413, message, code="request_too_large")

@@ -1,0 +1,155 @@
+"""The client's side of an exchange: statuses, headers, streams, heartbeats, errors. It knows nothing of providers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from starlette.types import Send
+
+from gateway.core.call import Headers
+from gateway.core.errors import GatewayError
+from gateway.engine.entry import Entry
+from gateway.ports import Clock
+from gateway.web.protocol import HangUp
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a stream's client is told that we are alive. Load balancers cut it off after 60."""
+
+STALLED = 60.0
+"""Seconds after which a client that takes no more bytes is sent away: it holds a provider's stream open."""
+
+PING = b": ping\n\n"
+"""A comment: the one form of heartbeat that every SDK ignores."""
+
+LONG_WAIT = 60.0
+"""Seconds. SDKs differ on longer waits (openai-node 6 sleeps them out, come what may): not theirs to retry."""
+
+JSON: Headers = ((b"content-type", b"application/json"),)
+EVENT_STREAM: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Reply:
+    """Answers one call. The status goes out with the first byte, so until then a call may still fail with its own."""
+
+    def __init__(self, send: Send, entry: Entry, hang_up: HangUp, clock: Clock, heartbeat: float = HEARTBEAT) -> None:
+        self._send = send
+        self._entry = entry
+        self._hang_up = hang_up
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+        self._touched = clock()
+        self._writing = False
+        self.started = False
+
+    def keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on until the end, the client of this stream hears from us at least once in a heartbeat."""
+        self._timer = loop.call_later(self._heartbeat, self._beat, loop)
+
+    async def write(self, data: bytes) -> None:
+        if not self.started:
+            # A heartbeat may be the first thing a client hears, when it is not yet known who will serve it.
+            known = self._entry.committed
+            told = served_headers(self._entry, self._clock()) if known else request_id(self._entry)
+            await self._start(200, EVENT_STREAM + told)
+        self._writing, self._touched = True, self._clock()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._writing, self._touched = False, self._clock()
+
+    async def finish(self) -> None:
+        self._no_ping()
+        self._writing, self._touched = True, self._clock()  # a client that takes no more is sent away at the end too
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self.close()
+
+    async def whole(self, body: bytes) -> None:
+        await self._all(200, JSON + served_headers(self._entry, self._clock()), body)
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Tells of an error: as a status, or inside a stream that has begun, which then ends without `[DONE]`."""
+        self._no_ping()
+        body = orjson.dumps(error.envelope())
+        if not self.started:
+            self.close()
+            await self._all(error.status, JSON + refused_headers(self._entry, error), body)
+        else:
+            await self.write(b"data: " + body + b"\n\n")
+            await self.finish()
+
+    def close(self) -> None:
+        """No more heartbeats."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._no_ping()
+
+    def _no_ping(self) -> None:
+        """One that is about to go out must not follow the end."""
+        if self._ping is not None:
+            self._ping.cancel()
+
+    async def _all(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._start(status, ((b"content-length", b"%d" % len(body)), *headers))
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        self._entry.status = self._entry.status or status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        silent = self._clock() - self._touched
+        if self._writing:
+            if silent >= STALLED:
+                return self._hang_up.abort()
+        elif silent >= self._heartbeat:
+            # uvicorn's send only waits when the client is not reading, and then `_writing` is true.
+            self._ping = loop.create_task(self.write(PING))
+            silent = 0.0
+        self._timer = loop.call_later(max(self._heartbeat - silent, 1.0), self._beat, loop)
+        return None
+
+
+def request_id(entry: Entry) -> Headers:
+    return ((b"x-request-id", entry.id.encode()),)
+
+
+def served_headers(entry: Entry, now: float) -> Headers:
+    """Who answered, after how many attempts, and what the gateway itself took."""
+    headers = (
+        *request_id(entry),
+        (b"x-gateway-provider", _value(entry.provider)),
+        (b"x-gateway-model", _value(entry.target.model if entry.target else "")),
+        (b"x-gateway-attempts", b"%d" % (len(entry.tried) + 1)),
+        (b"x-gateway-overhead-ms", b"%.2f" % (entry.overhead(now) * 1000)),
+    )
+    if entry.dropped:
+        headers += ((b"x-gateway-dropped-params", _value(", ".join(entry.dropped))),)
+    return headers
+
+
+def refused_headers(entry: Entry, error: GatewayError) -> Headers:
+    """What SDKs read of an error beside its body."""
+    headers = request_id(entry)
+    if entry.tried:
+        headers += ((b"x-gateway-attempts", b"%d" % len(entry.tried)),)
+    if error.status == 401:
+        headers += ((b"www-authenticate", b"Bearer"),)
+    wait, retry = error.retry_after, error.should_retry
+    if wait is not None:
+        headers += ((b"retry-after", b"%d" % -(-wait // 1)), (b"retry-after-ms", b"%d" % (wait * 1000)))
+        retry = False if wait > LONG_WAIT else retry
+    if retry is not None:
+        headers += ((b"x-should-retry", b"true" if retry else b"false"),)
+    return headers
+
+
+def _value(text: str) -> bytes:
+    """Names from the configuration may be in any script; a header's value is ASCII."""
+    return text.encode("ascii", "backslashreplace")

@@ -1,0 +1,86 @@
+"""Puts an application on a socket: uvicorn with uvloop, httptools and our own protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.web.protocol import GatewayProtocol
+
+KEEP_ALIVE = 75
+"""Seconds an idle client connection is kept: longer than the 60 s of the usual load balancers, which otherwise reuse a
+connection in the moment it is closed."""
+
+BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which leaves signals alone: it would raise them again when it has stopped, before the log is written."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The first SIGINT or SIGTERM lets running calls end; the second does not wait for them."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def server(app: ASGIApp, *, drain: float) -> Server:
+    """A server that, when asked to stop, gives running calls `drain` seconds."""
+    config = uvicorn.Config(
+        app,
+        http=GatewayProtocol,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, round(drain)),
+        backlog=BACKLOG,
+    )
+    return Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError, so that a port in use is told in words rather than from within the server."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    listening.set_inheritable(True)
+    return listening
+
+
+@asynccontextmanager
+async def running(app: ASGIApp, *, drain: float = 1.0) -> AsyncIterator[int]:
+    """The application on a free port of this machine, within a loop that does other things too. Yields the port."""
+    listening = listen("127.0.0.1", 0)
+    serving = server(app, drain=drain)
+    task = asyncio.get_running_loop().create_task(serving.serve(sockets=[listening]))
+    while not serving.started:  # noqa: ASYNC110  uvicorn tells of it in no other way
+        await asyncio.sleep(0.005)
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        serving.should_exit = True
+        await task

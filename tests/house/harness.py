@@ -1,0 +1,79 @@
+"""A whole gateway on a real socket, in the test's own loop, with its settled entries in reach."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from gateway.config.resolve import loads
+from gateway.core.call import Json
+
+from gateway.app import Gateway, now
+from gateway.engine.entry import Entry
+from gateway.sinks.logs import Logs, Writer
+from gateway.web.server import running
+
+KEY = "a-key-of-the-test-suite-000001"
+"""The key of every configuration that `config` makes."""
+
+QUESTION: Json = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
+
+
+@dataclass
+class Running:
+    """A gateway under test."""
+
+    gateway: Gateway
+    port: int
+    entries: list[Entry]
+    client: httpx.AsyncClient
+    """Talks to the gateway with its key."""
+    log: bytes = b""
+    """What was logged; complete once the gateway has stopped."""
+
+
+def config(*urls: str, extra: str = "", model: str = "") -> str:
+    """One provider per URL, and one model `m` that tries them in order."""
+    providers = "\n".join(f"  p{n}: {{type: openai, base_url: '{url}', api_key: sk-{n}}}" for n, url in enumerate(urls))
+    targets = "\n".join(f"      - {{provider: p{n}, model: upstream-{n}}}" for n in range(len(urls)))
+    return f"""
+providers:
+{providers}
+models:
+  m:
+    strategy: ordered
+    targets:
+{targets}
+{model}
+keys:
+  - {{name: tester, key: {KEY}}}
+{extra}
+"""
+
+
+@asynccontextmanager
+async def gateway(
+    text: str, *, environ: Mapping[str, str] | None = None, heartbeat: float = 15.0
+) -> AsyncIterator[Running]:
+    """The gateway, serving this configuration."""
+    entries: list[Entry] = []
+    reading, writing = os.pipe()
+    writer = Writer(writing)
+    logs = Logs(writer, now, human=False)
+    snapshot = loads(text, name="test.yaml", environ=environ or {})
+    async with (
+        Gateway(snapshot, logs, [entries.append], heartbeat).open() as built,
+        running(built.app) as port,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {KEY}"}, timeout=10
+        ) as client,
+    ):
+        under_test = Running(built, port, entries, client)
+        yield under_test
+    writer.close()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as written:
+        under_test.log = written.read()

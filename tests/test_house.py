@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+
+from gateway.config.snapshot import Server, Snapshot
+from gateway.core.call import UpstreamRequest
+from gateway.dialects import openai_chat
+from gateway.engine.house import House, Live, Upstream
+from gateway.ports import Exchange, Patience
+
+SNAPSHOT = Snapshot(Server(), {}, {}, (), {})
+
+
+class Door:
+    """A transport that can only be closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def send(self, request: UpstreamRequest, *, connect: float, patience: Patience) -> Exchange:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def house(door: Door) -> House:
+    return House(SNAPSHOT, {"p": Upstream("openai_chat", openai_chat, door, lambda request: ())})
+
+
+async def test_an_empty_house_is_closed_at_once() -> None:
+    door = Door()
+    await house(door).retire()
+    assert door.closed == 1
+
+
+async def test_a_house_is_closed_when_its_last_visitor_has_left() -> None:
+    door = Door()
+    visited = house(door)
+    with visited:
+        with visited:
+            retiring = asyncio.get_running_loop().create_task(visited.retire())
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert door.closed == 0
+    await retiring
+    assert door.closed == 1
+
+
+async def test_a_visitor_leaves_even_by_an_error() -> None:
+    door = Door()
+    visited = house(door)
+    try:
+        with visited:
+            raise KeyError
+    except KeyError:
+        pass
+    await asyncio.wait_for(visited.retire(), 1)
+    assert not visited.visitors
+
+
+async def test_new_calls_go_to_the_new_house() -> None:
+    first, second = house(Door()), house(Door())
+    live = Live(first)
+    with live.house as seen:
+        assert live.swap(second) is first
+        assert seen is first
+        assert live.house is second

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from gateway.core.call import Call, Json, Target
+from gateway.core.errors import Failure
+from gateway.core.events import Usage
+from gateway.engine.entry import Entry
+from gateway.sinks.logs import Logs, Writer, record
+
+RECORD = {
+    "id", "time", "key", "end_user", "endpoint", "model", "provider", "upstream_model", "status", "outcome", "stream",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source",
+    "latency_ms", "first_token_ms", "overhead_ms", "attempts",
+}  # fmt: skip
+
+PROMPT = "the-secret-plans"
+
+
+def settled() -> Entry:
+    body = {"messages": [{"role": "user", "content": PROMPT}], "user": "u" * 500}
+    call = Call("req_1", "chat", "asked", True, False, body)
+    entry = Entry("req_1", "chat", 10.0, 1e9, key="app", model="m", call=call, target=Target("p", "up", {}), status=200)
+    entry.note(
+        Target("q", "x", {}), Failure.CREDENTIALS, 10, 10.5, "Incorrect API key: sk-abcdefghijklmnopqrstuvwxyz0123"
+    )
+    entry.note(Target("p", "up", {}), "ok", 10.5, 11)
+    entry.usage, entry.first_token = Usage(7, 5), 10.9
+    entry.settle(12.0)
+    return entry
+
+
+@pytest.fixture
+def pipe() -> tuple[int, Callable[[], bytes]]:
+    """A descriptor to write to, and what has been written to it by the end."""
+    reading, writing = os.pipe()
+
+    def written() -> bytes:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as everything:
+            return everything.read()
+
+    return writing, written
+
+
+def lines(written: bytes) -> list[Json]:
+    return [orjson.loads(line) for line in written.splitlines()]
+
+
+def test_the_line_of_a_call_is_its_usage_record() -> None:
+    told = record(settled())
+    assert set(told) >= RECORD
+    assert (told["input_tokens"], told["output_tokens"], told["usage_source"]) == (7, 5, "reported")
+    assert (told["latency_ms"], told["first_token_ms"]) == (2000.0, 900.0)
+    assert [each["outcome"] for each in told["attempts"]] == ["credentials", "ok"]
+
+
+def test_a_line_never_holds_a_prompt() -> None:
+    assert PROMPT.encode() not in orjson.dumps(record(settled()))
+
+
+def test_a_key_that_a_provider_quotes_is_masked() -> None:
+    said = record(settled())["attempts"][0]["said"]
+    assert said == "Incorrect API key: ***"
+
+
+def test_a_long_user_field_is_cut() -> None:
+    assert len(record(settled())["end_user"]) == 128
+
+
+def test_json_lines_come_one_per_call(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    logs = Logs(writer, lambda: 1e9, human=False)
+    logs(settled())
+    logs.event("info", "ready", address="x")
+    writer.close()
+    first, second = lines(written())
+    assert first["event"] == "call"
+    assert second == {"time": "2001-09-09T01:46:40.000Z", "level": "info", "event": "ready", "address": "x"}
+
+
+def test_a_terminal_gets_text_with_the_trail_of_attempts(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    Logs(writer, lambda: 1e9, human=True)(settled())
+    writer.close()
+    text = written().decode()
+    assert "m -> p" in text
+    assert "7+5 tokens" in text
+    assert "after credentials" in text
+    assert "{" not in text
+
+
+async def test_lines_written_under_a_running_loop_arrive_by_themselves() -> None:
+    reading, writing = os.pipe()
+    writer = Writer(writing)
+    Logs(writer, lambda: 1e9, human=False).event("info", "hello")
+    got = await asyncio.get_running_loop().run_in_executor(None, os.read, reading, 1000)
+    assert orjson.loads(got)["event"] == "hello"
+    writer.close()
+    os.close(reading)
+    os.close(writing)
+
+
+async def test_a_reader_that_has_left_does_not_disturb_anyone() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = Writer(writing)
+    for _ in range(10):
+        writer.line(b"nobody reads this")
+    writer.close()
+    os.close(writing)
+
+
+def test_a_library_that_logs_is_heard_in_the_same_form(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    logger = logging.getLogger("uvicorn.error")
+    logs = Logs(writer, lambda: 1e9, human=False)
+    logger.addHandler(logs)
+    logger.warning("odd %s", "thing")
+    logger.removeHandler(logs)
+    writer.close()
+    (line,) = lines(written())
+    assert (line["level"], line["event"], line["message"]) == ("warning", "uvicorn.error", "odd thing")
+
+
+def test_a_defect_tells_where_and_not_with_what(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    try:
+        raise ValueError(PROMPT)
+    except ValueError as error:
+        Logs(writer, lambda: 1e9, human=False).crashed("req_1", error)
+    writer.close()
+    output = written()
+    (line,) = lines(output)
+    assert (line["event"], line["error"], line["id"]) == ("defect", "ValueError", "req_1")
+    assert "test_logs.py" in line["where"][0]
+    assert PROMPT.encode() not in output
