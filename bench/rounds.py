@@ -24,8 +24,8 @@ CROWD = 1_000
 CROWD_CHUNKS = 40
 SAMPLE_EVERY = 0.1
 UNJOINED = 0.9
-"""The least reads per chunk. Below it chunks were joined on the way, and cost a proxy less than they should."""
-ATTEMPTS = 3
+"""The least reads for each chunk that long streams have more. Below it chunks were joined on the way, and cost a proxy less than they should."""
+ATTEMPTS = 5
 """How often a load is tried for which the machine has too little time to keep the chunks apart."""
 
 
@@ -47,27 +47,27 @@ def warm_up(server: Server, seconds: float = 1.0) -> None:
     load.run(Job(server.port, CONCURRENCY, seconds=seconds))
 
 
-def cpu_per_request(server: Server, job: Job) -> float:
-    """CPU microseconds for each request of a load, all that the server does meanwhile included."""
-    for _ in range(ATTEMPTS):
-        before = cpu_seconds(server.pid)
-        outcome = load.run(job)
-        spent = cpu_seconds(server.pid) - before
-        if outcome.reads >= UNJOINED * job.chunks * outcome.requests:
-            return spent * 1e6 / outcome.requests
-    raise RuntimeError(f"{outcome.reads} reads for {outcome.requests} streams of {job.chunks} chunks: too busy here")
+def per_request(server: Server, job: Job) -> tuple[float, float]:
+    """CPU microseconds for each request of a load, all that the server does meanwhile included; and the load's reads."""
+    before = cpu_seconds(server.pid)
+    outcome = load.run(job)
+    spent = cpu_seconds(server.pid) - before
+    return spent * 1e6 / outcome.requests, outcome.reads / outcome.requests
 
 
 def whole_request(servers: Sequence[Server], seconds: float) -> Rounds:
     """CPU microseconds per unstreamed request."""
-    return in_turns(servers, lambda server: cpu_per_request(server, Job(server.port, CONCURRENCY, seconds=seconds)))
+    return in_turns(servers, lambda server: per_request(server, Job(server.port, CONCURRENCY, seconds=seconds))[0])
 
 
 def chunk(server: Server) -> float:
     """CPU microseconds per relayed chunk: the slope between short and long streams."""
-    short = cpu_per_request(server, Job(server.port, STREAMS, requests=4 * STREAMS, chunks=SHORT))
-    long = cpu_per_request(server, Job(server.port, STREAMS, requests=STREAMS, chunks=LONG))
-    return (long - short) / (LONG - SHORT)
+    for _ in range(ATTEMPTS):
+        short, short_reads = per_request(server, Job(server.port, STREAMS, requests=4 * STREAMS, chunks=SHORT))
+        long, long_reads = per_request(server, Job(server.port, STREAMS, requests=STREAMS, chunks=LONG))
+        if long_reads - short_reads >= UNJOINED * (LONG - SHORT):
+            return (long - short) / (LONG - SHORT)
+    raise RuntimeError("the machine is too busy: chunks arrive joined, however often it is tried")
 
 
 def chunks(servers: Sequence[Server]) -> Rounds:

@@ -22,7 +22,7 @@ from gateway.config.values import Form
 
 Record = TypeVar("Record")
 
-MOST_VALUES = 100_000
+MOST_VALUES = 50_000
 """Values of one file, each counted as often as aliases repeat it: two dozen lines of them can stand for billions."""
 
 NOTHING = ("", "~", "null", "Null", "NULL")

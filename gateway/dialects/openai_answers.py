@@ -29,7 +29,15 @@ from gateway.core.events import (
     UsageReported,
 )
 from gateway.dialects.openai_errors import failure_in, refusal
-from gateway.dialects.openai_mend import COUNTS, Mender, mend_body, mend_usage, read_usage, unsaid_finish, without_null
+from gateway.dialects.openai_mend import (
+    Mender,
+    counts_anything,
+    mend_body,
+    mend_usage,
+    read_usage,
+    unsaid_finish,
+    without_null,
+)
 from gateway.wire.sse import Frame, Frames
 
 __all__ = ["Chunks", "Decoder", "Heard", "answer", "body_of", "refusal", "stream"]
@@ -118,7 +126,7 @@ class Chunks:
         if self._mender.mend(chunk):
             raw = b""
         usage = chunk.get("usage") or _usage_elsewhere(chunk)
-        if usage and not COUNTS.isdisjoint(usage):
+        if usage and counts_anything(usage):
             mend_usage(usage)
             self.usage, self.counted = read_usage(usage), usage
         return Heard(raw, chunk)

@@ -99,15 +99,20 @@ def _mend_logprobs(choice: Json) -> bool:
 
 # Token counts.
 
-COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def _mend_usage_of(answer: Json) -> bool:
     """Usage that counts nothing is none: it must not pass for a reported 0."""
-    if COUNTS.isdisjoint(answer["usage"]):
+    if not counts_anything(answer["usage"]):
         answer["usage"] = None
         return True
     return mend_usage(answer["usage"])
+
+
+def counts_anything(usage: Json) -> bool:
+    """Whether an object holds token counts at all."""
+    return any(usage.get(name) is not None for name in COUNTS)
 
 
 def mend_usage(usage: Json) -> bool:
@@ -115,7 +120,7 @@ def mend_usage(usage: Json) -> bool:
     totalled = usage.get("total_tokens") is not None
     changed = mend(usage, shapes.USAGE)
     if not totalled:
-        usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+        usage["total_tokens"] = shapes.count(usage["prompt_tokens"]) + shapes.count(usage["completion_tokens"])
     for name, shape in shapes.DETAILS.items():
         if name in usage:
             changed |= mend(usage[name], shape)
@@ -141,8 +146,8 @@ def read_usage(usage: Json) -> Usage:
     What the total has beyond prompt and completion is reasoning that a server left out of `completion_tokens`: xAI and
     Gemini's OpenAI endpoint do so (recorded), and charge for it as output.
     """
-    prompt = max(0, usage["prompt_tokens"])
-    output = max(0, usage["completion_tokens"], usage["total_tokens"] - prompt)
+    prompt, completion, total = (max(0, shapes.count(usage[name])) for name in COUNTS)
+    output = max(completion, total - prompt)
     read, written, reasoning = (_first(usage, paths) for paths in (CACHE_READ, CACHE_WRITE, REASONING))
     return Usage(prompt, output, min(read, prompt), min(written, prompt), min(reasoning, output))
 
@@ -160,6 +165,10 @@ def _first(usage: Json, paths: tuple[tuple[str, ...], ...]) -> int:
 # One stream.
 
 
+INDEX_LIMIT = 2**31
+"""A call's index beyond this is nonsense, as good as none."""
+
+
 @dataclass(slots=True)
 class _Calls:
     """The tool calls that one choice has opened."""
@@ -173,7 +182,7 @@ class _Calls:
     def seat(self, given: Any, id: str, named: bool) -> int:
         """The index of the call that a fragment belongs to."""
         known = next((seat for seat, other in self.ids.items() if id and other == id), None)
-        if type(given) is not int or given < 0:
+        if type(given) is not int or not 0 <= given < INDEX_LIMIT:
             return known if known is not None else self._next() if named or not self.ids else max(self.ids)
         if id and named and known is None and given in self.ids:  # several calls at one index, told apart by their ids
             self.moved[given] = self._next()

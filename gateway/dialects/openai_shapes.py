@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -88,13 +87,17 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+COUNT_LIMIT = 2**53
+"""Up to there JSON numbers are exact in every language, and sums of them fit what `orjson` writes."""
+
+
 def count(value: Any) -> int:
-    """Tokens and times: some servers send floats, or digits in a string."""
+    """Tokens and times: some servers send floats, or digits in a string. What no one can have counted is 0."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         return 0
-    return int(number) if isfinite(number) else 0
+    return int(number) if abs(number) < COUNT_LIMIT else 0
 
 
 def _count_if_any(value: Any) -> Any:

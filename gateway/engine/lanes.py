@@ -11,15 +11,11 @@ from gateway.core.call import Call, Target, UpstreamReply
 from gateway.core.events import Event, Reasoning, Refusal, Started, Text, ToolCallArguments, Usage, UsageReported
 from gateway.dialects import openai_relay
 from gateway.dialects.base import Dialect, StreamDecoder
-from gateway.dialects.openai_relay import Relay, Whole
+from gateway.dialects.openai_relay import HELD_BYTES, HELD_EVENTS, Relay, Whole
 from gateway.surfaces.openai_encoder import Encoder, whole
 
 SAME_GRAMMAR = frozenset({("chat", "openai_chat")})
 """(endpoint, dialect) pairs in which both sides speak alike."""
-
-HELD_EVENTS = 64
-HELD_BYTES = 256 * 1024
-"""How much of an opening is held back while waiting for the first output."""
 
 
 class Lane(Protocol):
@@ -33,6 +29,9 @@ class Lane(Protocol):
 
     def feed(self, data: bytes) -> bytes:
         """What to send to the client now; nothing while the opening is held. Raises UpstreamError."""
+
+    def release(self) -> bytes:
+        """What is held back: when `feed` raised after the commit point, what came before the fault."""
 
     def end(self) -> bytes:
         """The upstream has ended. Raises UpstreamError unless the answer is complete."""
@@ -56,7 +55,7 @@ class Translated:
     def end(self) -> bytes:
         spelt = self._spell(self._decoder.end())
         self.spoke = True  # an answer may be complete without a word of output
-        return self._released() + spelt + self._encoder.end()
+        return self.release() + spelt + self._encoder.end()
 
     def _spell(self, events: Iterable[Event]) -> bytes:
         for event in events:
@@ -64,9 +63,9 @@ class Translated:
             self._held.append(self._encoder.encode(event))
             self._held_bytes += len(self._held[-1])
         self.spoke = self.spoke or len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES
-        return self._released() if self.spoke else b""
+        return self.release() if self.spoke else b""
 
-    def _released(self) -> bytes:
+    def release(self) -> bytes:
         released = b"".join(self._held)
         self._held.clear()
         return released

@@ -19,6 +19,7 @@ from gateway.engine.house import House, Upstream
 from gateway.engine.lanes import Lane, answer, lane, retold
 from gateway.ports import Clock, Exchange, Patience, Random
 from gateway.routing.plan import Attempt, attempts
+from gateway.upstream.transport import read_all
 
 T = TypeVar("T")
 
@@ -152,7 +153,12 @@ async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane) 
     """Bytes from the upstream to the client until the answer is complete."""
     client, entry = visit.client, visit.entry
     while data := await _waiting(exchange.read(), visit):
-        out = way.feed(data)
+        try:
+            out = way.feed(data)
+        except UpstreamError:
+            if entry.committed:
+                await client.write(way.release())
+            raise
         if way.spoke and not entry.committed:
             entry.first_token = visit.clock()
             exchange.patience = Patience(visit.deadline, Failure.DEADLINE, attempt.model.timeouts.idle)
@@ -166,13 +172,8 @@ async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane) 
 
 async def _reply(exchange: Exchange, limit: int, visit: Visit) -> UpstreamReply:
     """The whole answer. Raises UpstreamError when it is longer than the limit."""
-    parts, size = [], 0
-    while data := await _waiting(exchange.read(), visit):
-        parts.append(data)
-        size += len(data)
-        if size > limit:
-            raise UpstreamError(Failure.MALFORMED, f"an answer of more than {limit} bytes", status=exchange.status)
-    return UpstreamReply(exchange.status, exchange.headers, b"".join(parts))
+    body = await _waiting(read_all(exchange, limit), visit)
+    return UpstreamReply(exchange.status, exchange.headers, body)
 
 
 async def _waiting(awaited: Awaitable[T], visit: Visit) -> T:

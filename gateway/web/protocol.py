@@ -77,7 +77,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._tell()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._deaf or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
         self._untold += len(data)

@@ -255,6 +255,8 @@ const scenarios = {
     const messages = user("x".repeat(3 * 2 ** 20));
     const error = await failure(errors.APIError, () => ask(client, { messages }));
     assert.deepEqual([error.status, error.code], [413, "request_too_large"]);
+    const completion = await ask(client); // what was left of it is not taken for the next request
+    assert.equal(completion.choices[0].message.content, ANSWER);
   },
 
   async "a rate limit says when to come back"(client) {

@@ -73,24 +73,24 @@ def scenarios(names: Mapping[str, Any]) -> dict[str, Scenario]:
 
 def tell(tried: Mapping[str, Scenario], base_url: str, api_key: str) -> None:
     """Prints a line of JSON for each scenario: its name, whether it went well, and if not, why."""
-    with OpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=PATIENCE) as client:
-        for name, each in tried.items():
-            problem = _problem(each, client)
-            print(json.dumps({"name": name, "ok": not problem, "detail": problem}), flush=True)  # noqa: T201
+    for name, each in tried.items():
+        problem = _problem(each, base_url=base_url, api_key=api_key, max_retries=0, timeout=PATIENCE)
+        print(json.dumps({"name": name, "ok": not problem, "detail": problem}), flush=True)  # noqa: T201
 
 
-def _problem(tried: Scenario, client: OpenAI) -> str:
+def _problem(tried: Scenario, **options: Any) -> str:
+    # Each has a client of its own: a stream that a failed one leaves behind can block httpcore's pool for good.
     try:
         if inspect.iscoroutinefunction(tried):
-            asyncio.run(_with_async_client(tried, client))
+            asyncio.run(_with_async_client(tried, **options))
         else:
-            tried(client)
+            with OpenAI(**options) as client:
+                tried(client)
     except Exception:
         return traceback.format_exc()[-2000:]
     return ""
 
 
-async def _with_async_client(tried: Scenario, client: OpenAI) -> None:
-    asking = AsyncOpenAI(base_url=client.base_url, api_key=client.api_key, max_retries=0, timeout=PATIENCE)
-    async with asking:
-        await tried(asking)
+async def _with_async_client(tried: Scenario, **options: Any) -> None:
+    async with AsyncOpenAI(**options) as client:
+        await tried(client)
