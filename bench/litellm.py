@@ -1,6 +1,6 @@
 """LiteLLM's proxy for comparison, in an environment of its own, which the first use installs.
 
-One worker, a master key, nothing else switched on: https://docs.litellm.ai/docs/proxy/configs
+One worker, a master key and its Prometheus metrics, no database: https://docs.litellm.ai/docs/proxy/configs
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ model_list:
   - model_name: brisk
     litellm_params: {{model: openai/brisk, api_base: "http://127.0.0.1:{upstream_port}/v1", api_key: sk-upstream}}
 general_settings: {{master_key: {key}}}
+litellm_settings: {{callbacks: [prometheus]}}
 """
 
 
@@ -29,7 +30,7 @@ def python() -> Path:
     if not (ENVIRONMENT / "bin" / "litellm").exists():
         print("installing litellm[proxy] ...")
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", "litellm[proxy]"], check=True)
+        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", "litellm[proxy]", "prometheus-client"], check=True)
     return interpreter
 
 

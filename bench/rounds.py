@@ -24,7 +24,8 @@ CROWD = 1_000
 CROWD_CHUNKS = 40
 SAMPLE_EVERY = 0.1
 UNJOINED = 0.9
-"""The least reads for each chunk that long streams have more. Below it chunks were joined on the way, and cost a proxy less than they should."""
+"""The least reads for each chunk that long streams have more. With fewer, chunks were joined on the way, and cost a
+proxy less than they should."""
 ATTEMPTS = 5
 """How often a load is tried for which the machine has too little time to keep the chunks apart."""
 
@@ -48,7 +49,7 @@ def warm_up(server: Server, seconds: float = 1.0) -> None:
 
 
 def per_request(server: Server, job: Job) -> tuple[float, float]:
-    """CPU microseconds for each request of a load, all that the server does meanwhile included; and the load's reads."""
+    """CPU microseconds of the server, all that it does meanwhile included, and reads of the load, for each request."""
     before = cpu_seconds(server.pid)
     outcome = load.run(job)
     spent = cpu_seconds(server.pid) - before

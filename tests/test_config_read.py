@@ -92,8 +92,8 @@ def test_each_thing_that_is_not_supported_yet_is_told_once() -> None:
     told = complaints("keys: [{name: a, limits: {tokens_per_minute: 1M}, budget: {usd: 5}, priority: low}]")
     assert told == [
         "g:1:18: keys[0].limits: is not supported yet",
-        "g:1:52: keys[0].budget: is not supported yet",
-        "g:1:70: keys[0].priority: is not supported yet",
+        "g:1:51: keys[0].budget: is not supported yet",
+        "g:1:69: keys[0].priority: is not supported yet",
     ]
 
 

@@ -294,6 +294,11 @@ def test_a_mistake_between_values_is_told_with_its_place_and_its_cure(claim: str
     assert "hidden" not in "".join(told)
 
 
+def test_an_item_that_cannot_be_read_does_not_shift_the_others() -> None:
+    text = doc(models="  n: {targets: [{provider: echo, model: m}], fallbacks: ['a*', nn]}\n")
+    assert [told.split(": ")[1] for told in complaints(text)] == ["models.n.fallbacks[0]", "models.n.fallbacks[1]"]
+
+
 def route(found: Model | None) -> list[tuple[str, str, float]]:
     assert found is not None
     return [(target.provider, target.model, w) for target, w in zip(found.targets, found.weights, strict=True)]
@@ -384,6 +389,16 @@ def test_a_key_is_known_by_its_hash_however_it_was_written() -> None:
         key = found.keys[digest.digest()]
         assert (key.name, key.models, key.expires) == ("a", ("m", "e*"), 1_798_761_600.0)
         assert KEY not in repr(found)
+
+
+def test_a_short_key_is_the_business_of_whoever_set_the_variable() -> None:
+    found = snapshot(doc(rest="keys:\n  - {name: a, key: '${SHORT}'}\n"))
+    assert sha256(b"hunter2").digest() in found.keys
+
+
+def test_a_key_that_everyone_knows_is_refused_wherever_it_comes_from() -> None:
+    with pytest.raises(ConfigError, match="is a key that everyone knows from examples"):
+        loads(doc(rest="keys:\n  - {name: a, key: '${KEY}'}\n"), name="g", environ={"KEY": "sk-1234"})
 
 
 def test_a_key_may_name_what_only_a_pattern_publishes() -> None:

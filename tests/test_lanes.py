@@ -21,7 +21,8 @@ from gateway.core.events import (
     UsageReported,
 )
 from gateway.dialects import openai_chat
-from gateway.engine.lanes import HELD_EVENTS, Translated, answer, retold
+from gateway.dialects.openai_relay import HELD_EVENTS
+from gateway.engine.lanes import Translated, answer, retold
 from gateway.surfaces.openai_encoder import Encoder
 
 CALL = Call("req_1", "chat", "m", True, True, {})
@@ -38,7 +39,7 @@ WHOLE: Json = {
 class Script:
     """Each piece of bytes that is fed stands for the next events."""
 
-    def __init__(self, *steps: list[Event], whole: bool = True) -> None:
+    def __init__(self, *steps: Iterable[Event], whole: bool = True) -> None:
         self._steps = list(steps)
         self._whole = whole
 
@@ -51,7 +52,7 @@ class Script:
         return ()
 
 
-def lane(*steps: list[Event], whole: bool = True, include_usage: bool = True) -> Translated:
+def lane(*steps: Iterable[Event], whole: bool = True, include_usage: bool = True) -> Translated:
     return Translated(Script(*steps, whole=whole), Encoder(created=5, include_usage=include_usage, id="chatcmpl-1"))
 
 
@@ -82,7 +83,8 @@ def test_any_output_is_the_commit_point(output: Event) -> None:
 
 
 def test_an_opening_that_does_not_end_is_let_go() -> None:
-    way = lane(*([UsageReported(Usage(1, 1))] for _ in range(HELD_EVENTS + 1)), include_usage=False)
+    steps: list[list[Event]] = [[UsageReported(Usage(1, 1))] for _ in range(HELD_EVENTS + 1)]
+    way = lane(*steps, include_usage=False)
     for _ in range(HELD_EVENTS):
         assert way.feed(b".") == b""
     assert not way.spoke
@@ -115,7 +117,7 @@ def test_what_came_before_a_failure_in_the_same_piece_is_not_lost() -> None:
         yield Text("last words")
         raise UpstreamError(Failure.SERVER_ERROR, "no")
 
-    way = lane([Started("x", "up"), Text("a")], failing())  # type: ignore[arg-type]
+    way = lane([Started("x", "up"), Text("a")], failing())
     way.feed(b".")
     with pytest.raises(UpstreamError):
         way.feed(b".")

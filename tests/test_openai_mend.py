@@ -215,6 +215,20 @@ def test_a_forced_call_that_finishes_with_stop_is_left_so() -> None:
     assert one["choices"][0]["finish_reason"] == "stop"
 
 
+def test_what_had_to_be_mended_is_said_to_have_been() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    mender = Mender()
+    assert mender.mend(sound({"tool_calls": [dict(call)]}))
+    assert mender.mend(sound({"tool_calls": [{"function": {"arguments": "{}"}}]}))
+    right: Json = {
+        "message": {"role": "assistant", "content": "x", "refusal": None},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
+    assert mend_body({**ENVELOPE, "object": "chat.completion", "choices": [dict(right)]})
+    assert not mend_body({**ENVELOPE, "object": "chat.completion", "choices": [{**right, "index": 0}]})
+
+
 def test_custom_calls_stay_custom() -> None:
     call = {"id": "c", "type": "custom", "custom": {"name": "calc", "input": "4 + 4"}}
     one = mended_body(body({"content": None, "tool_calls": [dict(call)]}, finish_reason="tool_calls"))
@@ -297,6 +311,9 @@ said = shuffled({
     "annotations": st.just([]),
 })  # fmt: skip
 tokens = shuffled({"token": st.just("t"), "logprob": st.just(-1.0), "bytes": st.none(), "top_logprobs": st.just([])})
+tokens = tokens.filter(
+    lambda token: not isinstance(token.get("bytes"), list)
+)  # what such a list holds is not looked at
 logprobs = shuffled({"content": st.lists(tokens, max_size=2), "refusal": st.none()})
 details = shuffled({"cached_tokens": st.integers(0, 9), "reasoning_tokens": st.integers(0, 9)})
 usages = shuffled({

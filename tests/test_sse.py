@@ -59,6 +59,7 @@ def test_no_other_character_ends_a_line(mark: str) -> None:
 )
 def test_one_space_after_the_colon_is_not_part_of_the_value(line: bytes, data: bytes) -> None:
     assert said(line + b"\n\n") == [data]
+    assert said(line + b"\r\n\r\n") == [data]
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:

@@ -1,7 +1,7 @@
 """A tree to records: each value is read as the field it stands in wants it, and each complaint is noted.
 
 Shapes are dataclasses, lists, mappings and values with a `Form`. What cannot be read is left at its default, or is
-empty, and the review knows that it is not to be relied on.
+empty text where there is none: nothing that is read can be empty, so whoever sees that knows of the complaint.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Filler:
 
     def record(self, shape: type[Record], node: Node, path: Steps = ()) -> Record:
         """A record with what could be read. A required field that could not is empty text."""
-        kind: type = shape
+        kind: type = shape  # mypy takes a type variable for something without a hash
         found = {key.text: self._field(shape, key, value, path) for key, value in self._entries(node, path)}
         values = {name: value for name, value in found.items() if value is not UNREAD}
         if isinstance(node, Entries):
@@ -100,7 +100,7 @@ class Filler:
         if not isinstance(node, Items):
             raise ValueError("must be a list, such as [a, b]")
         values = [self._value(get_args(shape)[0], item, (*path, index)) for index, item in enumerate(node.items)]
-        return [value for value in values if value is not UNREAD]
+        return ["" if value is UNREAD else value for value in values]
 
     def _dict(self, shape: Any, node: Node, path: Steps) -> dict[str, Any]:
         key_shape, value_shape = get_args(shape)
@@ -109,9 +109,13 @@ class Filler:
             here = (*path, key.text)
             filled = self._value(value_shape, value, here, key)
             try:
-                found[_read(_form(key_shape), key.text, quoted(key.text))] = "" if filled is UNREAD else filled
+                name = _read(_form(key_shape), key.text, quoted(key.text))
             except ValueError as error:
                 self._review.complain(here, str(error), key.mark)
+                continue
+            if name in found:
+                self._review.complain(here, f"is written twice, as {quoted(name)}", key.mark)
+            found[name] = "" if filled is UNREAD else filled
         return found
 
     def _annotated(self, shape: Any, node: Node, path: Steps) -> Any:

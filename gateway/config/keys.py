@@ -78,6 +78,6 @@ def _check_models(
     written: KeySpec, path: Steps, names: Iterable[str], covers: Callable[[str], bool], review: Review
 ) -> None:
     for index, model in enumerate(written.models):
-        if not covers(model):
+        if model and not covers(model):
             hint = did_you_mean(model, names)
             review.complain((*path, "models", index), f"there is no model {quoted(model)}{hint}")

@@ -65,7 +65,7 @@ def _all(spec: Spec, providers: Mapping[str, Provider], review: Review) -> Itera
         yield Published(_model(name, written, spec, providers, review), ("models", name))
     for provider in providers.values():
         for index, name in enumerate(spec.providers[provider.name].models):
-            if provider.enabled:
+            if provider.enabled and name:
                 target = _target(provider, TargetSpec(provider.name, name), {})
                 model = Model(name, (target,), (1.0,), timeouts=_timeouts(spec), attempts=_attempts(spec))
                 yield Published(model, ("providers", provider.name, "models", index))

@@ -37,8 +37,8 @@ class Provider:
     vendor: Vendor
     base_url: str
     api_key: Secret | None = None
-    headers: Headers = ()
-    """Organization, project and custom headers, for every request."""
+    headers: Headers = field(default=(), repr=False)
+    """Organization, project and custom headers, for every request. Not shown: some hold credentials."""
     proxy: Secret | None = None
     """`http://[user:password@]host:port`; a secret because of the password."""
     ca_file: str | None = None

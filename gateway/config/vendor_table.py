@@ -38,7 +38,7 @@ def read_vendors(text: str) -> Mapping[str, Vendor]:
     rows = read_rows(Row, text, review)
     for name, row in rows.items():
         for index, quirk in enumerate(row.quirks):
-            if quirk not in QUIRKS:
+            if quirk and quirk not in QUIRKS:
                 review.complain(
                     (name, "quirks", index), f"there is no quirk {quoted(quirk)}{did_you_mean(quirk, QUIRKS)}"
                 )

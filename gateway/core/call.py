@@ -45,24 +45,24 @@ class Target:
     """The provider's own name for the model."""
     urls: Mapping[str, str]
     """Complete URLs by operation: `chat`, and `chat_stream` where a stream has an address of its own."""
-    headers: Headers = ()
-    """Extra headers from the configuration (organization, project, custom ones). Never a credential."""
+    headers: Headers = field(default=(), repr=False)
+    """Extra headers from the configuration (organization, project, custom ones). Not shown: some hold credentials."""
     quirks: tuple[Quirk, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Request fields that are filled in where the client sent nothing."""
     send_user_id: bool = False
-    """Whether the request's `user` field goes upstream."""
+    """Whether the request's `user` and `safety_identifier` go upstream."""
     done_marker: bool = True
     """Whether the server closes each stream with its grammar's own full stop (`[DONE]`). See `dialects/openai_chat`."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One HTTP request, ready but for its credential."""
+    """One HTTP request."""
 
     method: str
     url: str
-    headers: Headers
+    headers: Headers = field(repr=False)
     body: bytes = field(repr=False)
     dropped: tuple[str, ...] = ()
     """Fields of the client's request that this upstream cannot express."""

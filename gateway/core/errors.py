@@ -125,7 +125,7 @@ RULES: dict[Failure, Rule] = {
     Failure.DEADLINE: Rule(504, "upstream_timeout", elsewhere=False),
     Failure.RATE_LIMITED: Rule(429, "rate_limit_exceeded", type="rate_limit_error"),
     Failure.BILLING: Rule(503, "upstream_error"),
-    Failure.OVERLOADED: Rule(503, "overloaded", type="server_error", again=1),
+    Failure.OVERLOADED: Rule(503, "upstream_error", again=1),
     Failure.SERVER_ERROR: Rule(502, "upstream_error", again=1),
     Failure.CREDENTIALS: Rule(502, "upstream_auth_error"),
     Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error"),

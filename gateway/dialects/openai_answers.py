@@ -208,9 +208,10 @@ def body_of(reply: UpstreamReply) -> tuple[Json, bool]:
     with malformed("an answer of another grammar"):
         if (error := failure_in(body)) is not None:
             raise error
-        if not body.get("choices"):
+        changed = mend_body(body)
+        if not body["choices"]:
             raise UpstreamError(Failure.MALFORMED, "an answer without a single choice")
-        return body, mend_body(body)
+        return body, changed
 
 
 def _numbered(message: Json) -> Json:

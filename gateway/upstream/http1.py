@@ -9,6 +9,7 @@ readers could see in different places is refused, never guessed at.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import httptools
 
@@ -46,20 +47,25 @@ def request_head(request: UpstreamRequest, target: str, fixed: tuple[bytes, ...]
     Raises ValueError for a line that would be read as two, or as none: what is sent is made by us, so that is a
     mistake of ours and not the upstream's.
     """
-    names = {name for name, _ in request.headers}
+    head = _head(request.method, target, request.headers, fixed)
+    if request.body or request.method != "GET":
+        return head + b"content-length: %d\r\n\r\n" % len(request.body)
+    return head + b"\r\n"
+
+
+@lru_cache(maxsize=512)
+def _head(method: str, target: str, headers: Headers, fixed: tuple[bytes, ...]) -> bytes:
+    """All but the length: the same for every call to one model at a provider whose credential stays the same."""
+    names = {name for name, _ in headers}
     if not names.isdisjoint(OURS) or not _NAMES.fullmatch(b"".join(names)):
         raise ValueError("a header name is reserved, or none at all")
-    if not _TARGET.fullmatch(target) or not request.method.isalpha() or request.method == "HEAD":
+    if not _TARGET.fullmatch(target) or not method.isalpha() or method == "HEAD":
         raise ValueError("a request line that cannot be sent")
-    lines = [f"{request.method} {target} HTTP/1.1".encode("ascii"), *fixed]
-    if b"user-agent" not in names:
-        lines.append(_USER_AGENT)
-    if request.body or request.method != "GET":
-        lines.append(b"content-length: %d" % len(request.body))
-    lines.extend(map(b": ".join, request.headers))
+    agent = () if b"user-agent" in names else (_USER_AGENT,)
+    lines = (f"{method} {target} HTTP/1.1".encode("ascii"), *fixed, *agent, *map(b": ".join, headers))
     if _BREAKS.search(b"".join(lines)):
         raise ValueError("a line break or NUL in a request head")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return b"\r\n".join(lines) + b"\r\n"
 
 
 class Answer:

@@ -16,6 +16,9 @@ from gateway.web.protocol import HangUp
 HEARTBEAT = 15.0
 """Seconds of silence after which a stream's client is told that we are alive. Load balancers cut it off after 60."""
 
+EARLY = 0.05
+"""Seconds by which a heartbeat may come too soon: timers do not keep time to the millisecond."""
+
 STALLED = 60.0
 """Seconds after which a client that takes no more bytes is sent away: it holds a provider's stream open."""
 
@@ -108,11 +111,11 @@ class Reply:
         if self._writing:
             if silent >= STALLED:
                 return self._hang_up.abort()
-        elif silent >= self._heartbeat:
+        elif silent >= self._heartbeat - EARLY:
             # uvicorn's send only waits when the client is not reading, and then `_writing` is true.
             self._ping = loop.create_task(self.write(PING))
             silent = 0.0
-        self._timer = loop.call_later(max(self._heartbeat - silent, 1.0), self._beat, loop)
+        self._timer = loop.call_later(max(self._heartbeat - silent, EARLY), self._beat, loop)
         return None
 
 

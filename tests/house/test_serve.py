@@ -74,8 +74,8 @@ async def test_with_a_healthy_second_target_the_client_hears_of_no_failure(fault
     ("fault", "status", "code"),
     [
         ("500", 502, "upstream_error"),
-        ("503", 503, "overloaded"),
-        ("529", 503, "overloaded"),
+        ("503", 503, "upstream_error"),
+        ("529", 503, "upstream_error"),
         ("429", 429, "rate_limit_exceeded"),
         ("401", 502, "upstream_auth_error"),
         ("403", 502, "upstream_auth_error"),

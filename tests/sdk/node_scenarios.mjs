@@ -281,7 +281,7 @@ const scenarios = {
   async "failing providers are server errors"(client) {
     const told = {
       broken: [502, "upstream_error"],
-      overloaded: [503, "overloaded"],
+      overloaded: [503, "upstream_error"],
       late: [504, "upstream_timeout"],
       // Here the gateway's own key is wrong: nobody must doubt the one they sent.
       locked: [502, "upstream_auth_error"],

@@ -288,7 +288,7 @@ def what_the_gateway_has_retried_is_not_retried_again(client: OpenAI) -> None:
 def failing_providers_are_server_errors(client: OpenAI) -> None:
     told = {
         "broken": (502, "upstream_error"),
-        "overloaded": (503, "overloaded"),
+        "overloaded": (503, "upstream_error"),
         "late": (504, "upstream_timeout"),
         # Here the gateway's own key is wrong: nobody must doubt the one they sent.
         "locked": (502, "upstream_auth_error"),
