@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.load import KEY
 from bench.process import ROOT, Server, free_port, proxy_core, running
 
+PACKAGES = ("litellm[proxy]", "prometheus-client")
 ENVIRONMENT = ROOT / ".venv-litellm"
 CONFIGURATION = """
 model_list:
@@ -30,7 +31,7 @@ def python() -> Path:
     if not (ENVIRONMENT / "bin" / "litellm").exists():
         print("installing litellm[proxy] ...")
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", "litellm[proxy]", "prometheus-client"], check=True)
+        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
     return interpreter
 
 

@@ -25,6 +25,9 @@ from gateway.web.reply import HEARTBEAT
 
 now = time.time  # noqa: TID251  here, and nowhere else, is the time of day known
 
+clock = time.monotonic
+"""The time that calls are measured by. It is the event loop's own, whose `time()` stands still within one turn."""
+
 LAG_EVERY = 0.5
 """Seconds between two looks at how late the event loop is."""
 
@@ -41,7 +44,7 @@ class Gateway:
         office = Office(
             live=self.live,
             sinks=(self.metrics, logs, *sinks),
-            clock=asyncio.get_running_loop().time,
+            clock=clock,
             now=now,
             random=random.random,
             crashed=logs.crashed,
@@ -81,14 +84,15 @@ def open_house(snapshot: Snapshot) -> House:
 
 def _open(provider: Provider) -> Upstream:
     vendor = provider.vendor
-    return Upstream(vendor.dialect, registry.load(vendor.dialect), _transport(provider), _authorize(provider))
+    secrets = (provider.api_key.reveal(),) if provider.api_key else ()
+    return Upstream(vendor.dialect, registry.load(vendor.dialect), _transport(provider), _authorize(provider), secrets)
 
 
 def _transport(provider: Provider) -> Transport:
     if provider.vendor.in_process:
         return EchoTransport(now)
     url = urlsplit(provider.base_url)
-    return HttpTransport(f"{url.scheme}://{url.netloc}", proxy=provider.proxy, ca_file=provider.ca_file)
+    return HttpTransport(f"{url.scheme}://{url.netloc}", proxy=provider.proxy, ca_file=provider.ca_file, clock=clock)
 
 
 def _authorize(provider: Provider) -> Authorize:

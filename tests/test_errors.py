@@ -52,3 +52,19 @@ def test_a_shape_that_was_not_promised_is_the_upstreams_failure(error: type[Exce
 def test_our_own_defects_are_not_blamed_on_the_upstream() -> None:
     with pytest.raises(ZeroDivisionError), malformed("chunk"):
         raise ZeroDivisionError
+
+
+def test_the_log_gets_our_own_words_about_a_connection() -> None:
+    assert UpstreamError(Failure.UNREACHABLE, "example.com:443: refused").noted == "example.com:443: refused"
+
+
+@pytest.mark.parametrize("code", [None, "", "you said: my secret plans", "x" * 65])
+def test_the_log_gets_nothing_of_a_provider_that_could_be_a_prompt(code: str | None) -> None:
+    assert UpstreamError(Failure.SERVER_ERROR, "you said: my secret plans", status=500, code=code).noted == "status 500"
+
+
+def test_a_credential_that_a_provider_quotes_is_concealed_from_everyone() -> None:
+    error = UpstreamError(Failure.REJECTED, "bad key sk-canary", status=400)
+    error.conceal(("sk-canary",))
+    assert error.envelope()["error"]["message"] == "bad key ***"
+    assert "sk-canary" not in error.said

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.core.call import Call, Json, Target
-from gateway.core.errors import Failure
+from gateway.core.errors import Failure, UpstreamError
 from gateway.core.events import Usage
 from gateway.engine.entry import Entry
 from gateway.sinks.logs import Logs, Writer, record
@@ -27,9 +27,8 @@ def settled() -> Entry:
     body = {"messages": [{"role": "user", "content": PROMPT}], "user": "u" * 500}
     call = Call("req_1", "chat", "asked", True, False, body)
     entry = Entry("req_1", "chat", 10.0, 1e9, key="app", model="m", call=call, target=Target("p", "up", {}), status=200)
-    entry.note(
-        Target("q", "x", {}), Failure.CREDENTIALS, 10, 10.5, "Incorrect API key: sk-abcdefghijklmnopqrstuvwxyz0123"
-    )
+    refused = UpstreamError(Failure.CREDENTIALS, f"bad key for {PROMPT}", status=401, code="invalid_api_key")
+    entry.note(Target("q", "x", {}), refused.failure, 10, 10.5, refused.noted)
     entry.note(Target("p", "up", {}), "ok", 10.5, 11)
     entry.usage, entry.first_token = Usage(7, 5), 10.9
     entry.settle(12.0)
@@ -65,9 +64,8 @@ def test_a_line_never_holds_a_prompt() -> None:
     assert PROMPT.encode() not in orjson.dumps(record(settled()))
 
 
-def test_a_key_that_a_provider_quotes_is_masked() -> None:
-    said = record(settled())["attempts"][0]["said"]
-    assert said == "Incorrect API key: ***"
+def test_of_a_providers_refusal_status_and_code_are_told() -> None:
+    assert record(settled())["attempts"][0]["said"] == "status 401 invalid_api_key"
 
 
 def test_a_long_user_field_is_cut() -> None:

@@ -139,6 +139,15 @@ def test_an_opening_is_not_held_for_ever() -> None:
     assert relay().feed(event(choice(), padding="x" * HELD_BYTES)) != b""
 
 
+def test_what_came_before_a_fault_is_not_lost() -> None:
+    way = relay()
+    way.feed(ROLE + WORD)
+    with pytest.raises(UpstreamError):
+        way.feed(WORD + b'data: {"error":"out of memory"}\n\n')
+    assert way.release() == WORD
+    assert way.release() == b""
+
+
 def test_heartbeats_do_not_commit() -> None:
     way = relay()
     assert way.feed(b": wait\n\n" * 1000) == b""
@@ -184,8 +193,19 @@ def test_a_null_usage_is_cut_out_for_those_who_did_not_ask() -> None:
         event(choice("stop"), usage={"prompt_tokens": 1, "completion_tokens": 1}) + USAGE,
         event(choice("stop"), usage=COUNTED) + event(usage={}),
         USAGE + USAGE + STOP,
+        event(usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2})
+        + event(choice("stop"), usage=COUNTED),
     ],
-    ids=["incomplete", "with a choice", "x_groq", "in a choice", "cumulative", "then an empty one", "twice"],
+    ids=[
+        "incomplete",
+        "with a choice",
+        "x_groq",
+        "in a choice",
+        "cumulative",
+        "then an empty one",
+        "twice",
+        "told too soon",
+    ],
 )
 def test_usage_told_elsewhere_becomes_one_event_of_its_own(last: bytes) -> None:
     way = relay(include_usage=True)
@@ -219,6 +239,7 @@ def test_the_full_stop_is_handed_on_at_once_and_nothing_after_it() -> None:
 
 def test_a_full_stop_without_its_blank_line_is_one() -> None:
     assert relayed(WORD + STOP + b"data:[DONE]") == WORD + STOP + DONE
+    assert chunks(relayed(WORD + b"data: [DONE]"))[-1]["choices"][0]["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(
@@ -287,6 +308,7 @@ def test_what_fails_within_a_stream_is_told_as_a_failure(told: bytes, meant: Fai
 
 
 def test_an_error_of_null_is_none() -> None:
+    assert relayed(WORD + event(choice("stop"), x_groq=None) + DONE).endswith(DONE)
     assert relayed(WORD.replace(b'{"id"', b'{"error":null,"id"') + STOP + DONE).endswith(STOP + DONE)
 
 

@@ -89,7 +89,7 @@ async def _serve(snapshot: Snapshot, listening: socket.socket, *, human: bool) -
 def _settle_down() -> None:
     """What has been made so far stays for good, so the garbage collector need not look at it again and again.
 
-    Calls leave few cycles behind; looking for them at every 700th object costs 3 % of a call, at every 50,000th nothing.
+    Calls leave few cycles behind: to look for them at every 700th object costs 3 % of a call.
     """
     gc.collect()
     gc.freeze()

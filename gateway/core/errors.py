@@ -14,6 +14,7 @@ The envelope is OpenAI's: `{"error": {"message", "type", "param", "code"}}`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,8 +145,8 @@ RULES: dict[Failure, Rule] = {
 class UpstreamError(GatewayError):
     """A provider failed, refused or made no sense.
 
-    `status` and `code` are the provider's own where its row passes them on, else the row's. `said` is what the provider
-    answered, for the log alone unless the row has `own_words`.
+    `message`, `status` and `code` are the provider's own where its row passes them on, else ours. `said` is what is
+    known of the failure: the provider's words, or, without a `status`, our own about the connection.
     """
 
     def __init__(
@@ -160,16 +161,35 @@ class UpstreamError(GatewayError):
         retry_after: float | None = None,
     ) -> None:
         rule = RULES[failure]
-        super().__init__(said, param=param if rule.own_words else None)
+        super().__init__(said if rule.own_words else WORDS[failure], param=param if rule.own_words else None)
         self.failure = failure
         self.said = said
         self.upstream_status = status
+        self.upstream_code = code
         self.status = rule.status or status or 400
         self.type = (type if rule.own_words and type else None) or rule.type
         self.code = (code if rule.own_words and code else None) or rule.code
         self.retry_after = retry_after
-        if not rule.own_words:
-            self.message = WORDS.get(failure, "The provider could not answer.")
+
+    def __str__(self) -> str:
+        return self.said
+
+    @property
+    def noted(self) -> str:
+        """What the log may hold: our own words, of the provider's only its status and code. It may quote a prompt."""
+        if not self.upstream_status:
+            return self.said
+        code = self.upstream_code if self.upstream_code and _WORD.fullmatch(self.upstream_code) else ""
+        return f"status {self.upstream_status} {code}".rstrip()
+
+    def conceal(self, secrets: tuple[str, ...]) -> None:
+        """Takes the gateway's own credentials out of what the provider said: some quote the key they refuse."""
+        for secret in secrets:
+            self.message = self.message.replace(secret, "***")
+            self.said = self.said.replace(secret, "***")
+
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 WORDS: dict[Failure, str] = {
@@ -195,4 +215,4 @@ def malformed(what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UpstreamError(Failure.MALFORMED, f"{what}: {error!r}") from error
+        raise UpstreamError(Failure.MALFORMED, f"{what}: {type(error).__name__}") from error

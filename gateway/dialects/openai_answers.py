@@ -155,7 +155,7 @@ def _chunk_of(frame: Frame, data: bytes) -> Json | None:
 
 def _usage_elsewhere(chunk: Json) -> Json | None:
     """Token counts where Groq (`x_groq`) and Moonshot (in a choice) put them."""
-    places = [chunk["x_groq"]] if "x_groq" in chunk else chunk["choices"]
+    places = [chunk["x_groq"]] if chunk.get("x_groq") else chunk["choices"]
     usage = next((place["usage"] for place in places if "usage" in place), None)
     return usage if isinstance(usage, dict) else None
 

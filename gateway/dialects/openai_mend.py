@@ -130,14 +130,14 @@ def mend_usage(usage: Json) -> bool:
 CACHE_READ = (
     ("prompt_tokens_details", "cached_tokens"),
     ("prompt_token_details", "cached_tokens"),  # Mistral, beside the other spelling
-    ("num_cached_tokens",),  # Mistral
-    ("prompt_cache_hit_tokens",),  # DeepSeek
-    ("cache_read_input_tokens",),  # Doubleword
-    ("cached_tokens",),  # Together
+    ("num_cached_tokens", ""),  # Mistral
+    ("prompt_cache_hit_tokens", ""),  # DeepSeek
+    ("cache_read_input_tokens", ""),  # Doubleword
+    ("cached_tokens", ""),  # Together
 )
-CACHE_WRITE = (("prompt_tokens_details", "cache_write_tokens"), ("cache_creation_input_tokens",))
-REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens",))
-"""Where servers keep each count, the first that is not 0 winning."""
+CACHE_WRITE = (("prompt_tokens_details", "cache_write_tokens"), ("cache_creation_input_tokens", ""))
+REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens", ""))
+"""Where servers keep each count, and under which name within; the first that is not 0 wins."""
 
 
 def read_usage(usage: Json) -> Usage:
@@ -152,12 +152,12 @@ def read_usage(usage: Json) -> Usage:
     return Usage(prompt, output, min(read, prompt), min(written, prompt), min(reasoning, output))
 
 
-def _first(usage: Json, paths: tuple[tuple[str, ...], ...]) -> int:
-    for path in paths:
-        value: Any = usage
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if tokens := max(0, shapes.count(value)):
+def _first(usage: Json, places: tuple[tuple[str, str], ...]) -> int:
+    for outer, inner in places:
+        value = usage.get(outer)
+        if inner:
+            value = value.get(inner) if isinstance(value, dict) else None
+        if value and (tokens := max(0, shapes.count(value))):
             return tokens
     return 0
 

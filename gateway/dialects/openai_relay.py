@@ -48,7 +48,16 @@ class Relay:
         """What to send to the client now. Raises UpstreamError when the upstream says it failed, or makes no sense."""
         for heard in self._chunks.feed(data):
             self._take(heard)
-        return self._close() if self._chunks.done else self._released()
+        if self._chunks.done:
+            return self._close()
+        self.spoke = self.spoke or self._held_events > HELD_EVENTS or self._held_bytes > HELD_BYTES
+        return self.release() if self.spoke else b""
+
+    def release(self) -> bytes:
+        """What is held back: when `feed` raised after the commit point, what came before the fault."""
+        released = b"".join(self._held)
+        self._held.clear()
+        return released
 
     def end(self) -> bytes:
         """The upstream has ended. Raises UpstreamError unless the answer is complete."""
@@ -70,14 +79,6 @@ class Relay:
         self._held.append(event)
         self._held_bytes += len(event)
 
-    def _released(self) -> bytes:
-        if not self.spoke and self._held_events <= HELD_EVENTS and self._held_bytes <= HELD_BYTES:
-            return b""
-        self.spoke = True
-        released = b"".join(self._held)
-        self._held.clear()
-        return released
-
     def _close(self) -> bytes:
         """The rest of the answer, its usage and the full stop; nothing when that has been said."""
         if self._closed:
@@ -85,7 +86,7 @@ class Relay:
         self._closed = self.spoke = True
         if self._include_usage:
             self._hold(self._usage_event or self._made_usage_event())
-        return self._released() + DONE
+        return self.release() + DONE
 
     def _spelt(self, raw: bytes, chunk: Json) -> bytes:
         """The event as the client gets it; nothing for one that told nothing but usage."""
@@ -98,8 +99,9 @@ class Relay:
         return raw or _event(chunk)
 
     def _without_usage(self, raw: bytes, chunk: Json) -> bytes:
+        self._usage_event = b""
         if not chunk["choices"] and not any(chunk.get(name) for name in WORTH_TELLING):
-            self._usage_event = raw or _event(chunk)
+            self._usage_event = raw
             return b""
         del chunk["usage"]
         return _event(chunk | {"usage": None} if self._include_usage else chunk)

@@ -10,7 +10,8 @@ https://platform.openai.com/docs/api-reference/chat-streaming/streaming
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ class _Absent:
 
 
 ABSENT = _Absent()
+_ABSENT_EACH = repeat(ABSENT)
 
 Mend = Callable[[Any], Any]
 """From a value that may not stand in a field to one that may; ABSENT takes the field out."""
@@ -34,21 +36,33 @@ Mend = Callable[[Any], Any]
 class Shape:
     """The fields of one kind of object that clients rely on."""
 
-    types: tuple[tuple[str, frozenset[type]], ...]
+    names: tuple[str, ...]
+    types: tuple[frozenset[type], ...]
     words: tuple[tuple[str, frozenset[Any]], ...]
     """The only values of a field, where there is such a list."""
     mends: Mapping[str, Mend]
+    sound: set[tuple[type, ...]] = field(default_factory=set)
+    """Types that were found right together, in the order of the names. A server sends the same few again and again."""
+
+
+MOST_SOUND = 1000
+"""How many such combinations are remembered, should a server think of ever new ones."""
 
 
 def _shape(fields: Mapping[str, tuple[frozenset[type], Mend]], **words: frozenset[Any]) -> Shape:
-    types = tuple((name, types) for name, (types, _) in fields.items())
-    return Shape(types, tuple(words.items()), {name: mend for name, (_, mend) in fields.items()})
+    types, mends = zip(*fields.values(), strict=True)
+    return Shape(tuple(fields), types, tuple(words.items()), dict(zip(fields, mends, strict=True)))
 
 
 def mend(thing: Json, shape: Shape) -> bool:
     """Puts every field right. Returns whether one was wrong."""
     get = thing.get
-    wrong = [name for name, types in shape.types if type(get(name, ABSENT)) not in types]
+    wrong: list[str] = []
+    found = tuple(map(type, map(get, shape.names, _ABSENT_EACH)))
+    if found not in shape.sound:
+        wrong = [name for name, kind, types in zip(shape.names, found, shape.types, strict=True) if kind not in types]
+        if not wrong and len(shape.sound) < MOST_SOUND:
+            shape.sound.add(found)
     for name in wrong:
         _put(thing, name, shape.mends[name](get(name, ABSENT)))
     unknown = [name for name, words in shape.words if get(name, ABSENT) not in words]

@@ -30,8 +30,8 @@ class Tried:
     outcome: str
     """`ok`, `cancelled` or a `Failure`."""
     ms: float
-    said: str = field(default="", repr=False)
-    """The provider's own words, for the log."""
+    said: str = ""
+    """What the log may hold of a failure."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from gateway.config.snapshot import Snapshot
@@ -21,6 +21,8 @@ class Upstream:
     dialect: Dialect
     transport: Transport
     authorize: Authorize
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What a provider may quote of what it was sent, and nobody else may read."""
 
 
 class House:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, UpstreamReply, UpstreamRequest
-from gateway.core.errors import RULES, Failure, UpstreamError
+from gateway.core.errors import Failure, UpstreamError
 from gateway.engine.entry import Entry
 from gateway.engine.house import House, Upstream
 from gateway.engine.lanes import Lane, answer, lane, retold
@@ -74,7 +74,7 @@ async def serve(
                 raise
             attempt = _after(failure, plan, entry, visit.deadline - clock())
         if attempt.delay:
-            await asyncio.sleep(attempt.delay)
+            await _waiting(asyncio.sleep(attempt.delay), visit)
 
 
 def _after(failure: UpstreamError, plan: Generator[Attempt, UpstreamError, None], entry: Entry, left: float) -> Attempt:
@@ -98,9 +98,8 @@ async def _attempt(visit: Visit, attempt: Attempt) -> None:
         await _exchange(visit, attempt)
         outcome = "ok"
     except UpstreamError as failure:
-        outcome = failure.failure
-        if not RULES[outcome].own_words:  # those speak of the request, which no log may quote
-            said = failure.said
+        failure.conceal(visit.house.upstreams[attempt.target.provider].secrets)
+        outcome, said = failure.failure, failure.noted
         raise
     finally:
         visit.entry.note(attempt.target, outcome, since, visit.clock(), said)

@@ -19,7 +19,7 @@ from gateway.policy import access
 from gateway.ports import Clock, Random
 from gateway.surfaces import openai_chat
 from gateway.web.auth import principal
-from gateway.web.protocol import HANG_UP, HangUp, new_request_id
+from gateway.web.protocol import LINE, Line, new_request_id
 from gateway.web.reply import HEARTBEAT, Reply
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
@@ -51,9 +51,9 @@ class Chat:
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path_model: str | None = None) -> None:
         """Answers one request, whatever it is, and settles its entry exactly once."""
         office = self._office
-        hang_up: HangUp = scope["extensions"][HANG_UP]
+        line: Line = scope["extensions"][LINE]
         entry = Entry(request_id(scope), "chat", office.clock(), office.now())
-        reply = Reply(send, entry, hang_up, office.clock, office.heartbeat)
+        reply = Reply(line, entry, office.clock, office.heartbeat)
         office.entered(1)
         try:
             with office.live.house as house:
@@ -62,7 +62,7 @@ class Chat:
             entry.failed(error)
             await reply.refuse(error)
         except asyncio.CancelledError:
-            await self._cancelled(hang_up, entry, reply)
+            await self._cancelled(line, entry, reply)
         except Exception as error:
             office.crashed(entry.id, error)
             refusal = GatewayError(
@@ -89,12 +89,12 @@ class Chat:
         entry.call, entry.model = call, model.name
         if call.stream:
             reply.keep_alive(asyncio.get_running_loop())
-        _cancel_when_told(scope["extensions"][HANG_UP])
+        _cancel_when_told(scope["extensions"][LINE])
         await serve(call, model, house, reply, entry, office.clock, office.random)
 
-    async def _cancelled(self, hang_up: HangUp, entry: Entry, reply: Reply) -> None:
+    async def _cancelled(self, line: Line, entry: Entry, reply: Reply) -> None:
         """The client has left, or the server is being stopped under it."""
-        if hang_up.gone:
+        if line.gone:
             entry.hung_up()
         else:
             stopping = Overloaded("The gateway is shutting down; try again.", code="server_shutting_down")
@@ -102,12 +102,12 @@ class Chat:
             await reply.refuse(stopping)
 
 
-def _cancel_when_told(hang_up: HangUp) -> None:
+def _cancel_when_told(line: Line) -> None:
     """From here on nobody reads from the client, so that only its connection can tell that it has left."""
     task = asyncio.current_task()
     assert task is not None
-    hang_up.told = task.cancel
-    if hang_up.gone:
+    line.told = task.cancel
+    if line.gone:
         raise asyncio.CancelledError
 
 

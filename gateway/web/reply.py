@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import orjson
-from starlette.types import Send
 
 from gateway.core.call import Headers
 from gateway.core.errors import GatewayError
 from gateway.engine.entry import Entry
 from gateway.ports import Clock
-from gateway.web.protocol import HangUp
+from gateway.web.protocol import Line
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a stream's client is told that we are alive. Load balancers cut it off after 60."""
@@ -39,10 +38,9 @@ EVENT_STREAM: Headers = (
 class Reply:
     """Answers one call. The status goes out with the first byte, so until then a call may still fail with its own."""
 
-    def __init__(self, send: Send, entry: Entry, hang_up: HangUp, clock: Clock, heartbeat: float = HEARTBEAT) -> None:
-        self._send = send
+    def __init__(self, line: Line, entry: Entry, clock: Clock, heartbeat: float = HEARTBEAT) -> None:
+        self._line = line
         self._entry = entry
-        self._hang_up = hang_up
         self._clock = clock
         self._heartbeat = heartbeat
         self._timer: asyncio.TimerHandle | None = None
@@ -60,19 +58,24 @@ class Reply:
             # A heartbeat may be the first thing a client hears, when it is not yet known who will serve it.
             known = self._entry.committed
             told = served_headers(self._entry, self._clock()) if known else request_id(self._entry)
-            await self._start(200, EVENT_STREAM + told)
-        self._writing, self._touched = True, self._clock()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._writing, self._touched = False, self._clock()
+            self._start(200)
+            self._line.begin(200, EVENT_STREAM + told)
+        self._touched = self._clock()
+        self._line.send(data)
+        self._writing = True
+        await self._line.ready()
+        self._writing = False
 
     async def finish(self) -> None:
         self._no_ping()
-        self._writing, self._touched = True, self._clock()  # a client that takes no more is sent away at the end too
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._writing = True  # a client that takes no more is sent away at the end too
+        await self._line.ready()
+        self._line.end()
         self.close()
 
     async def whole(self, body: bytes) -> None:
-        await self._all(200, JSON + served_headers(self._entry, self._clock()), body)
+        self._start(200)
+        self._line.answer(200, JSON + served_headers(self._entry, self._clock()), body)
 
     async def refuse(self, error: GatewayError) -> None:
         """Tells of an error: as a status, or inside a stream that has begun, which then ends without `[DONE]`."""
@@ -80,7 +83,8 @@ class Reply:
         body = orjson.dumps(error.envelope())
         if not self.started:
             self.close()
-            await self._all(error.status, JSON + refused_headers(self._entry, error), body)
+            self._start(error.status)
+            self._line.answer(error.status, JSON + refused_headers(self._entry, error), body)
         else:
             await self.write(b"data: " + body + b"\n\n")
             await self.finish()
@@ -97,22 +101,16 @@ class Reply:
         if self._ping is not None:
             self._ping.cancel()
 
-    async def _all(self, status: int, headers: Headers, body: bytes) -> None:
-        await self._start(status, ((b"content-length", b"%d" % len(body)), *headers))
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def _start(self, status: int, headers: Headers) -> None:
+    def _start(self, status: int) -> None:
         self.started = True
         self._entry.status = self._entry.status or status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         silent = self._clock() - self._touched
         if self._writing:
             if silent >= STALLED:
-                return self._hang_up.abort()
+                return self._line.abort()
         elif silent >= self._heartbeat - EARLY:
-            # uvicorn's send only waits when the client is not reading, and then `_writing` is true.
             self._ping = loop.create_task(self.write(PING))
             silent = 0.0
         self._timer = loop.call_later(max(self._heartbeat - silent, EARLY), self._beat, loop)

@@ -21,7 +21,7 @@ BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, which leaves signals alone: it would raise them again when it has stopped, before the log is written."""
+    """uvicorn's, but that it leaves signals alone: it raises them again at its end, before the log is written."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from gateway.config.resolve import loads
-from gateway.core.call import Json
 
 from gateway.app import Gateway, now
+from gateway.config.resolve import loads
+from gateway.core.call import Json
 from gateway.engine.entry import Entry
 from gateway.sinks.logs import Logs, Writer
 from gateway.web.server import running
@@ -60,8 +60,8 @@ async def gateway(
 ) -> AsyncIterator[Running]:
     """The gateway, serving this configuration."""
     entries: list[Entry] = []
-    reading, writing = os.pipe()
-    writer = Writer(writing)
+    written = tempfile.TemporaryFile()  # noqa: SIM115  closed below, when the writer has done with it
+    writer = Writer(written.fileno())
     logs = Logs(writer, now, human=False)
     snapshot = loads(text, name="test.yaml", environ=environ or {})
     async with (
@@ -74,6 +74,6 @@ async def gateway(
         under_test = Running(built, port, entries, client)
         yield under_test
     writer.close()
-    os.close(writing)
-    with os.fdopen(reading, "rb") as written:
+    with written:
+        written.seek(0)
         under_test.log = written.read()

@@ -15,7 +15,7 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.call import Json
-from gateway.web.protocol import HANG_UP, MAX_HEAD, MAX_HEADERS, MAX_WAITING
+from gateway.web.protocol import LINE, MAX_HEAD, MAX_HEADERS, MAX_WAITING
 from gateway.web.server import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -309,7 +309,7 @@ async def test_a_client_that_leaves_with_requests_in_the_queue_is_noticed_at_onc
 
     async def patient(scope: Scope, receive: Receive, send: Send) -> None:
         begun.append(scope["path"])
-        scope["extensions"][HANG_UP].told = left.set
+        scope["extensions"][LINE].told = left.set
         first.set()
         await left.wait()
 

@@ -187,10 +187,11 @@ async def test_no_call_outlives_its_total_time(body: Json) -> None:
 async def test_a_late_first_token_sends_the_call_elsewhere() -> None:
     text = config("ILL", "WELL", model="    timeouts: {first_token: 150ms}")
     async with Simulator(Faults(stall_after=0)) as ill, Simulator() as well:
-        async with gateway(text.replace("ILL", ill.url).replace("WELL", well.url)) as running:
-            status, text = await ask(running, STREAMED)
+        served = text.replace("ILL", ill.url).replace("WELL", well.url)
+        async with gateway(served) as running:
+            status, stream = await ask(running, STREAMED)
             assert status == 200
-            assert "hello there" in said(text)
+            assert "hello there" in said(stream)
             assert [tried.outcome for tried in running.entries[0].tried] == ["first_token_timeout", "ok"]
 
 
@@ -205,7 +206,8 @@ async def test_silence_in_the_middle_of_a_stream_ends_it_as_an_error() -> None:
 async def test_a_client_that_waits_hears_comments_and_the_call_may_still_go_elsewhere() -> None:
     text = config("ILL", "WELL", model="    timeouts: {first_token: 2500ms}")
     async with Simulator(failing("silent")) as ill, Simulator() as well:
-        async with gateway(text.replace("ILL", ill.url).replace("WELL", well.url), heartbeat=1.0) as running:
+        served = text.replace("ILL", ill.url).replace("WELL", well.url)
+        async with gateway(served, heartbeat=1.0) as running:
             status, stream = await ask(running, STREAMED)
             assert status == 200
             assert stream.startswith(": ping\n\n: ping\n\ndata: {")
