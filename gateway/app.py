@@ -74,7 +74,7 @@ class Gateway:
         while True:
             due = loop.time() + LAG_EVERY
             await asyncio.sleep(LAG_EVERY)
-            self.metrics.loop_lag.observe((), max(0.0, loop.time() - due))
+            self.metrics.lag(max(0.0, loop.time() - due))
 
 
 def open_house(snapshot: Snapshot) -> House:

@@ -125,7 +125,7 @@ def test_time_to_first_token_counts_for_streams_alone() -> None:
 def test_buckets_are_cumulative_and_a_bound_belongs_to_its_bucket() -> None:
     metrics = Metrics()
     for seconds in (0.0001, 0.0002, 0.02, 7.0):
-        metrics.loop_lag.observe((), seconds)
+        metrics.lag(seconds)
     samples = read(metrics)
     counts = {le: value(samples, "gateway_event_loop_lag_seconds_bucket", le=le) for le in ("0.0002", "0.025", "+Inf")}
     assert counts == {"0.0002": 2, "0.025": 3, "+Inf": 4}

@@ -21,6 +21,46 @@ from gateway.dialects.openai_shapes import mend
 
 def mend_body(body: Json) -> bool:
     """A whole answer."""
+    skeleton = _skeleton(body)
+    if skeleton in _SOUND:
+        return False
+    changed = _mend_body(body)
+    if skeleton and not changed and len(_SOUND) < shapes.MOST_SOUND:
+        _SOUND.add(skeleton)
+    return changed
+
+
+_SOUND: set[tuple[object, ...]] = set()
+"""Skeletons of answers that were found right. A server sends few; to know them again is quicker than to look again."""
+
+_DEEP = frozenset({"tool_calls", "function_call", "reasoning", "audio"})
+"""Fields of a message that are looked into, whatever the rest is like."""
+
+_WORDS = frozenset({str, type(None)})
+
+
+def _skeleton(body: Json) -> tuple[object, ...]:
+    """All that decides whether a plain answer is right: names, types and words from closed lists, not what is said.
+
+    Nothing for an answer of which more has to be looked at.
+    """
+    try:
+        (choice,), usage = body["choices"], body["usage"]
+        message = choice["message"]
+        details = usage["prompt_tokens_details"], usage["completion_tokens_details"]
+        if choice["logprobs"] is not None or not _DEEP.isdisjoint(message):
+            return ()
+        words = body["object"], body.get("service_tier"), choice["finish_reason"], message["role"]
+        if not _WORDS.issuperset(map(type, words)):
+            return ()
+        names = [tuple(part) for part in (body, choice, message, usage, *details)]
+        types = [tuple(map(type, part.values())) for part in (body, choice, message, usage, *details)]
+        return *names, *types, *words
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return ()
+
+
+def _mend_body(body: Json) -> bool:
     changed = mend(body, shapes.BODY)
     if "usage" in body:
         changed |= _mend_usage_of(body)

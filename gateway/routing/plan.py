@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.config.snapshot import Model
@@ -49,7 +49,15 @@ def attempts(
             return
 
 
-def _candidates(model: Model, lookup: Callable[[str], Model | None], random: Random) -> Iterator[tuple[Model, Target]]:
+def _candidates(model: Model, lookup: Callable[[str], Model | None], random: Random) -> Iterable[tuple[Model, Target]]:
+    if len(model.targets) == 1 and not model.fallbacks:  # most models are like this
+        return ((model, model.targets[0]),)
+    return _all_candidates(model, lookup, random)
+
+
+def _all_candidates(
+    model: Model, lookup: Callable[[str], Model | None], random: Random
+) -> Iterator[tuple[Model, Target]]:
     seen: set[tuple[str, str]] = set()
     for candidate in (model, *(found for name in model.fallbacks if (found := lookup(name)))):
         for target in order(candidate, random):

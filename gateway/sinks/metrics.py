@@ -15,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from gateway.engine.entry import Entry
+from gateway.core.events import Usage
+from gateway.engine.entry import Entry, Tried
 
 Labels = tuple[str, ...]
 
@@ -27,34 +28,44 @@ QUICK = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 """Seconds. What the gateway itself takes: below a millisecond, unless something is wrong."""
 
 OTHER = "other"
-NONE = ""
+
+
+class Cell:
+    """One counter of a family. Whoever counts often keeps it at hand, which spares the look-up by labels."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
 
 
 class Counter:
-    """A family of counters: one number per combination of label values."""
+    """A family of counters: one cell per combination of label values."""
 
     def __init__(self, name: str, help_text: str, labels: Labels) -> None:
         self.name, self.help_text, self.labels = name, help_text, labels
-        self.series: defaultdict[Labels, int] = defaultdict(int)
+        self.series: defaultdict[Labels, Cell] = defaultdict(Cell)
 
     def collect(self) -> Metric:
         family = CounterMetricFamily(self.name, self.help_text, labels=self.labels)
-        for labels, value in self.series.items():
-            family.add_metric(labels, value)
+        for labels, cell in self.series.items():
+            family.add_metric(labels, cell.value)
         return family
 
 
+Series = list[float]
+"""Of one histogram: its bucket counts, the last one open-ended, and then the sum."""
+
+
 class Histogram:
-    """A family of histograms. A series is its bucket counts, the last one open-ended, and then the sum."""
+    """A family of histograms: one series per combination of label values."""
 
     def __init__(self, name: str, help_text: str, labels: Labels, bounds: Sequence[float]) -> None:
         self.name, self.help_text, self.labels, self.bounds = name, help_text, labels, tuple(bounds)
-        self.series: dict[Labels, list[float]] = {}
+        self.series: defaultdict[Labels, Series] = defaultdict(lambda: [0.0] * (len(self.bounds) + 2))
 
-    def observe(self, labels: Labels, seconds: float) -> None:
-        series = self.series.get(labels)
-        if series is None:
-            series = self.series[labels] = [0.0] * (len(self.bounds) + 2)
+    def observe(self, series: Series, seconds: float) -> None:
+        """Counts one value in a series of this family."""
         series[bisect_left(self.bounds, seconds)] += 1
         series[-1] += seconds
 
@@ -121,6 +132,7 @@ class Metrics(Collector):
         self.loop_lag = Histogram(
             "gateway_event_loop_lag_seconds", "How late the event loop runs what is due", (), QUICK
         )
+        self._rows: dict[Labels, _Row] = {}
         self._families = [family for family in vars(self).values() if isinstance(family, Counter | Histogram | Gauge)]
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -141,35 +153,60 @@ class Metrics(Collector):
         """This configuration is in force."""
         self.config_info.series = {(digest,): 1}
 
+    def lag(self, seconds: float) -> None:
+        """The event loop was late by this."""
+        self.loop_lag.observe(self.loop_lag.series[()], seconds)
+
     def __call__(self, entry: Entry) -> None:
         """Counts one settled call."""
-        model, provider, key = entry.model or OTHER, entry.provider or NONE, entry.key or NONE
-        self.requests.series[(entry.endpoint, model, provider, key, str(entry.status))] += 1
-        self.duration.observe((entry.endpoint, model, provider), entry.latency)
-        self.overhead.observe((entry.endpoint,), entry.overhead(entry.ended))
+        labels = (entry.endpoint, entry.model or OTHER, entry.provider, entry.key)
+        row = self._rows.get(labels)
+        if row is None:
+            row = self._rows[labels] = _Row(self, *labels)
+        row.status(entry.status).value += 1
+        self.duration.observe(row.duration, entry.latency)
+        self.overhead.observe(row.overhead, entry.overhead(entry.ended))
         if entry.first_token is not None:
-            self.first_token.observe((model, provider), entry.first_token - entry.started)
-        self._count_attempts(entry, model)
-        self._count_tokens(entry, key, model, provider)
-
-    def _count_attempts(self, entry: Entry, model: str) -> None:
-        for tried in entry.tried:
-            self.attempts.series[(model, tried.provider, tried.outcome)] += 1
-        for tried in entry.tried[:-1]:
-            self.failovers.series[(model, tried.provider, tried.outcome)] += 1
-
-    def _count_tokens(self, entry: Entry, key: str, model: str, provider: str) -> None:
+            self.first_token.observe(self.first_token.series[row.way], entry.first_token - entry.started)
         if entry.usage_source != "reported" and (entry.outcome == "ok" or entry.committed):
-            self.usage_missing.series[(model, provider)] += 1
-        if (usage := entry.usage) is None:
-            return
-        series = self.tokens.series
-        series[(key, model, provider, "input")] += usage.input
-        series[(key, model, provider, "output")] += usage.output
-        for kind, count in (
-            ("cache_read", usage.cache_read),
-            ("cache_write", usage.cache_write),
-            ("reasoning", usage.reasoning),
-        ):
-            if count:
-                series[(key, model, provider, kind)] += count
+            self.usage_missing.series[row.way].value += 1
+        if entry.usage is not None:
+            self._count_tokens(entry.usage, row)
+        self._count_attempts(entry.tried, row)
+
+    def _count_tokens(self, usage: Usage, row: _Row) -> None:
+        series, payer = self.tokens.series, row.payer
+        series[*payer, "input"].value += usage.input
+        series[*payer, "output"].value += usage.output
+        if usage.cache_read or usage.cache_write or usage.reasoning:
+            for kind in ("cache_read", "cache_write", "reasoning"):
+                if count := getattr(usage, kind):
+                    series[*payer, kind].value += count
+
+    def _count_attempts(self, tried: Sequence[Tried], row: _Row) -> None:
+        model = row.way[0]
+        for each in tried:
+            self.attempts.series[model, each.provider, each.outcome].value += 1
+        for each in tried[:-1]:
+            self.failovers.series[model, each.provider, each.outcome].value += 1
+
+
+class _Row:
+    """The cells and series that calls of one key to one model at one provider have in common."""
+
+    __slots__ = ("_labels", "_requests", "_statuses", "duration", "overhead", "payer", "way")
+
+    def __init__(self, metrics: Metrics, endpoint: str, model: str, provider: str, key: str) -> None:
+        self._labels = (endpoint, model, provider, key)
+        self.way = (model, provider)
+        self.payer = (key, model, provider)
+        self.duration = metrics.duration.series[endpoint, model, provider]
+        self.overhead = metrics.overhead.series[endpoint,]
+        self._requests = metrics.requests
+        self._statuses: dict[int, Cell] = {}
+
+    def status(self, status: int) -> Cell:
+        cell = self._statuses.get(status)
+        if cell is None:
+            cell = self._statuses[status] = self._requests.series[*self._labels, str(status)]
+        return cell
