@@ -15,6 +15,7 @@ from gateway.dialects import registry
 from gateway.engine.entry import Sink
 from gateway.engine.house import House, Live, Upstream
 from gateway.ports import Authorize, Transport
+from gateway.sinks.batch import Batch
 from gateway.sinks.logs import Logs
 from gateway.sinks.metrics import CONTENT_TYPE, Metrics
 from gateway.upstream.echo import EchoTransport
@@ -40,10 +41,11 @@ class Gateway:
     ) -> None:
         self.metrics = Metrics()
         self.metrics.running(snapshot.digest)
+        self._batch = Batch((self.metrics, logs))
         self.live = Live(open_house(snapshot))
         office = Office(
             live=self.live,
-            sinks=(self.metrics, logs, *sinks),
+            sinks=(self._batch, *sinks),
             clock=clock,
             now=now,
             random=random.random,
@@ -51,7 +53,7 @@ class Gateway:
             entered=self.metrics.entered,
             heartbeat=heartbeat,
         )
-        self.app = App(office, self.metrics.exposition, CONTENT_TYPE)
+        self.app = App(office, self._exposition, CONTENT_TYPE)
 
     async def swap(self, snapshot: Snapshot) -> None:
         """New calls run on the new snapshot from now on; returns when the last call on the old one has ended."""
@@ -67,7 +69,12 @@ class Gateway:
             yield self
         finally:
             watching.cancel()
+            self._batch.flush()
             await self.live.house.aclose()
+
+    def _exposition(self) -> bytes:
+        self._batch.flush()
+        return self.metrics.exposition()
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -52,6 +52,8 @@ class Heard(NamedTuple):
     """The bytes that say it, fit to be handed on; nothing where it has to be spelt anew."""
     chunk: Json | None
     """The chunk, mended; None for what is only a comment."""
+    text: str = ""
+    """All that the chunk says, if it is nothing but more text."""
 
 
 class Chunks:
@@ -122,7 +124,8 @@ class Chunks:
         if not frame.plain:
             raw = b""
         if self._mender.is_more_text(chunk):
-            return Heard(raw, chunk)
+            (text,) = chunk["choices"][0]["delta"].values()
+            return Heard(raw, chunk, text)
         if self._mender.mend(chunk):
             raw = b""
         usage = chunk.get("usage") or _usage_elsewhere(chunk)
@@ -182,9 +185,9 @@ class Decoder:
             yield from _reported(self._chunks.usage)
 
     def _told(self, heard: Iterator[Heard]) -> Iterator[Event]:
-        for _, chunk in heard:
-            if chunk is not None:
-                yield from self._story.tell(chunk)
+        for each in heard:
+            if each.chunk is not None:
+                yield from self._story.tell(each.chunk)
 
 
 def stream(target: Target) -> Decoder:

@@ -10,6 +10,7 @@ list holds what is no object: `core.errors.malformed` makes that the server's fa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2s
 from typing import Any
 
@@ -186,15 +187,27 @@ def read_usage(usage: Json) -> Usage:
     What the total has beyond prompt and completion is reasoning that a server left out of `completion_tokens`: xAI and
     Gemini's OpenAI endpoint do so (recorded), and charge for it as output.
     """
-    prompt, completion, total = (max(0, shapes.count(usage[name])) for name in COUNTS)
-    output = max(completion, total - prompt)
-    read, written, reasoning = (_first(usage, paths) for paths in (CACHE_READ, CACHE_WRITE, REASONING))
+    prompt = max(0, shapes.count(usage["prompt_tokens"]))
+    output = max(0, shapes.count(usage["completion_tokens"]), shapes.count(usage["total_tokens"]) - prompt)
+    read, written, reasoning = (_first(usage, places) for places in _places(tuple(usage)))
     return Usage(prompt, output, min(read, prompt), min(written, prompt), min(reasoning, output))
 
 
-def _first(usage: Json, places: tuple[tuple[str, str], ...]) -> int:
+Places = tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=256)
+def _places(names: tuple[str, ...]) -> tuple[Places, Places, Places]:
+    """Of the places above those that this usage has. A server's usage has the same names each time."""
+    read, written, reasoning = (
+        tuple(place for place in places if place[0] in names) for places in (CACHE_READ, CACHE_WRITE, REASONING)
+    )
+    return read, written, reasoning
+
+
+def _first(usage: Json, places: Places) -> int:
     for outer, inner in places:
-        value = usage.get(outer)
+        value = usage[outer]
         if inner:
             value = value.get(inner) if isinstance(value, dict) else None
         if value and (tokens := max(0, shapes.count(value))):

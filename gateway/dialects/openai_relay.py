@@ -69,10 +69,14 @@ class Relay:
         if heard.chunk is None:
             self._hold(heard.raw)
             return
-        self.usage = self._chunks.usage
-        self.carried += characters(heard.chunk["choices"], "delta")
-        self.spoke = self.spoke or _speaks(heard.chunk)
-        self._held_events += 1
+        if heard.text:
+            self.carried += len(heard.text)
+            self.spoke = True
+        else:
+            self.usage = self._chunks.usage
+            self.carried += characters(heard.chunk["choices"], "delta")
+            self.spoke = self.spoke or _speaks(heard.chunk)
+            self._held_events += 1
         self._hold(self._spelt(heard.raw, heard.chunk))
 
     def _hold(self, event: bytes) -> None:

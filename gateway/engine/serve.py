@@ -151,7 +151,7 @@ async def _stream(visit: Visit, attempt: Attempt, upstream: Upstream, exchange: 
 async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane) -> None:
     """Bytes from the upstream to the client until the answer is complete."""
     client, entry = visit.client, visit.entry
-    while data := await _waiting(exchange.read(), visit):
+    while data := await _read(exchange, visit):
         try:
             out = way.feed(data)
         except UpstreamError:
@@ -173,6 +173,15 @@ async def _reply(exchange: Exchange, limit: int, visit: Visit) -> UpstreamReply:
     """The whole answer. Raises UpstreamError when it is longer than the limit."""
     body = await _waiting(read_all(exchange, limit), visit)
     return UpstreamReply(exchange.status, exchange.headers, body)
+
+
+async def _read(exchange: Exchange, visit: Visit) -> bytes:
+    """As `_waiting(exchange.read(), visit)`, with a coroutine less for each chunk."""
+    since = visit.clock()
+    try:
+        return await exchange.read()
+    finally:
+        visit.entry.waited += visit.clock() - since
 
 
 async def _waiting(awaited: Awaitable[T], visit: Visit) -> T:

@@ -1,7 +1,7 @@
 """One line per call, and the words of the server itself: JSON for machines, plain text on a terminal.
 
-A line never holds a prompt, an answer or a secret. Lines are gathered for a moment and written by a thread of their
-own, so that neither a slow disk nor a full pipe holds up a call.
+A line never holds a prompt, an answer or a secret. Lines are written by a thread of their own, so that neither a slow
+disk nor a full pipe holds up a call.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ import orjson
 from gateway.core.call import Json
 from gateway.engine.entry import Entry
 
-GATHER = 0.05
-"""Seconds for which lines are gathered before they are written together."""
-
 BACKLOG = 2000
 """Batches that may wait for a slow reader. Beyond that lines are dropped, and a later one says how many."""
 
@@ -40,16 +37,16 @@ class Writer:
         self._fd = fd
         self._lines: list[bytes] = []
         self._dropped = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._due: asyncio.Handle | None = None
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="log-writer", daemon=True)
         self._thread.start()
 
     def line(self, line: bytes) -> None:
         self._lines.append(line)
-        if self._timer is None:
+        if self._due is None:
             try:
-                self._timer = asyncio.get_running_loop().call_later(GATHER, self._flush)
+                self._due = asyncio.get_running_loop().call_soon(self._flush)
             except RuntimeError:  # before the loop runs, or after it
                 self._flush()
 
@@ -60,9 +57,9 @@ class Writer:
         self._thread.join(timeout=2)
 
     def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         lines, self._lines = self._lines, []
         if not lines:
             return

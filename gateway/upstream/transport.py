@@ -116,10 +116,9 @@ class HttpTransport:
 
     def _target(self, url: str) -> str:
         """What follows the method. A URL of another origin is refused: the credential is not for that."""
-        target = url.removeprefix(self._prefix)
-        if target == url or not target.startswith("/"):
+        if not url.startswith(self._prefix + "/"):
             raise ValueError(f"the request is not for {self._prefix}")
-        return url if self._absolute else target
+        return url if self._absolute else url[len(self._prefix) :]
 
     async def _open(self, connect: float, patience: Patience, now: float) -> Connection:
         """A connection that no one has used. Name, TCP, tunnel and TLS share one time limit."""

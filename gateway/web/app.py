@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.core.call import Json
 from gateway.core.errors import GatewayError, NotServed, Unauthorized, UnknownModel
 from gateway.policy import access
-from gateway.web.auth import bearer, principal
+from gateway.web.auth import principal, token, told
 from gateway.web.chat import Chat, Office, request_id
 
 CHAT_PATHS = frozenset({"/v1/chat/completions", "/chat/completions"})
@@ -106,14 +106,14 @@ class Pages:
 
     async def metrics(self, request: Request) -> Response:
         wanted = self._office.live.house.snapshot.server.metrics_key
-        if wanted and not compare_digest(bearer(request.headers.raw), wanted.reveal().encode()):
+        if wanted and not compare_digest(token(told(request.headers.raw)), wanted.reveal().encode()):
             raise Unauthorized("/metrics wants the bearer token of server.metrics_key.")
         return Response(self._exposition(), media_type=self._content_type)
 
     def _visible(self, request: Request) -> list[tuple[str, str]]:
         """(public name, provider of its first target) of what the caller may use."""
         snapshot = self._office.live.house.snapshot
-        key = principal(request.headers.raw, snapshot, self._office.now())
+        key = principal(told(request.headers.raw), snapshot, self._office.now())
         return [
             (name, model.targets[0].provider) for name, model in snapshot.models.items() if access.may_use(key, name)
         ]
@@ -127,9 +127,11 @@ def with_request_id(app: ASGIApp) -> ASGIApp:
     """Every answer carries a request id."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        id = scope["request_id"] = request_id(told(scope["headers"]))
+
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id(scope).encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", id.encode())]
             await send(message)
 
         await app(scope, receive, send_with_id)
@@ -151,7 +153,7 @@ def _refusal(error: GatewayError, headers: Mapping[str, str] | None = None) -> R
 
 
 def _defect(office: Office, request: Request, error: Exception) -> Response:
-    office.crashed(request_id(request.scope), error)
+    office.crashed(request.scope["request_id"], error)
     return _refusal(GatewayError("The gateway failed. This is a defect; its log has the details."))
 
 

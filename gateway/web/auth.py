@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from gateway.config.snapshot import Key, Snapshot
 from gateway.core.errors import NotServed
@@ -13,32 +13,29 @@ KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 
 LOCAL_HOSTS = frozenset({b"localhost", b"127.0.0.1", b"[::1]", b""})
 
-RawHeaders = Iterable[tuple[bytes, bytes]]
+Told = Mapping[bytes, bytes]
+"""A request's headers by name, the first of each."""
 
 
-def principal(headers: RawHeaders, snapshot: Snapshot, now: float) -> Key:
+def told(headers: list[tuple[bytes, bytes]]) -> Told:
+    """A request's headers, as they are looked up here."""
+    return dict(headers[::-1])
+
+
+def principal(headers: Told, snapshot: Snapshot, now: float) -> Key:
     """The key that these headers carry. Raises Unauthorized, or NotServed for a foreign host without keys."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        found.setdefault(name, value)
     if not snapshot.keys:
-        _refuse_foreign_host(found.get(b"host", b""))
-    return access.admit(snapshot.keys, _token(found), now)
+        _refuse_foreign_host(headers.get(b"host", b""))
+    return access.admit(snapshot.keys, token(headers), now)
 
 
-def bearer(headers: RawHeaders) -> bytes:
-    """The bearer token, or nothing."""
-    return next((_bare(value) for name, value in headers if name == b"authorization"), b"")
-
-
-def _token(headers: dict[bytes, bytes]) -> bytes:
-    value = next((headers[name] for name in KEY_HEADERS if name in headers), b"")
-    return _bare(value)
-
-
-def _bare(value: bytes) -> bytes:
-    scheme, space, rest = value.partition(b" ")
-    return rest.strip() if space and scheme.lower() == b"bearer" else value.strip()
+def token(headers: Told) -> bytes:
+    """The key that was sent, or nothing."""
+    for name in KEY_HEADERS:
+        if name in headers:
+            scheme, space, rest = headers[name].partition(b" ")
+            return rest.strip() if space and scheme.lower() == b"bearer" else headers[name].strip()
+    return b""
 
 
 def _refuse_foreign_host(host: bytes) -> None:

@@ -18,7 +18,7 @@ from gateway.engine.serve import serve
 from gateway.policy import access
 from gateway.ports import Clock, Random
 from gateway.surfaces import openai_chat
-from gateway.web.auth import principal
+from gateway.web.auth import Told, principal, told
 from gateway.web.protocol import LINE, Line, new_request_id
 from gateway.web.reply import HEARTBEAT, Reply
 
@@ -52,12 +52,13 @@ class Chat:
         """Answers one request, whatever it is, and settles its entry exactly once."""
         office = self._office
         line: Line = scope["extensions"][LINE]
-        entry = Entry(request_id(scope), "chat", office.clock(), office.now())
+        headers = told(scope["headers"])
+        entry = Entry(request_id(headers), "chat", office.clock(), office.now())
         reply = Reply(line, entry, office.clock, office.heartbeat)
         office.entered(1)
         try:
             with office.live.house as house:
-                await self._answer(scope, receive, house, entry, reply, path_model)
+                await self._answer(headers, receive, house, entry, line, reply, path_model)
         except GatewayError as error:
             entry.failed(error)
             await reply.refuse(error)
@@ -78,18 +79,25 @@ class Chat:
                 sink(entry)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, house: House, entry: Entry, reply: Reply, path_model: str | None
+        self,
+        headers: Told,
+        receive: Receive,
+        house: House,
+        entry: Entry,
+        line: Line,
+        reply: Reply,
+        path_model: str | None,
     ) -> None:
         office, snapshot = self._office, house.snapshot
-        key = principal(scope["headers"], snapshot, entry.time)
+        key = principal(headers, snapshot, entry.time)
         entry.key = key.name
-        raw = await _body(scope["headers"], receive, snapshot.server.max_body)
+        raw = await _body(headers, receive, snapshot.server.max_body)
         call = openai_chat.accept(raw, id=entry.id, path_model=path_model, default_model=snapshot.default_model)
         model = route(call, key, snapshot)
         entry.call, entry.model = call, model.name
         if call.stream:
             reply.keep_alive(asyncio.get_running_loop())
-        _cancel_when_told(scope["extensions"][LINE])
+        _cancel_when_told(line)
         await serve(call, model, house, reply, entry, office.clock, office.random)
 
     async def _cancelled(self, line: Line, entry: Entry, reply: Reply) -> None:
@@ -126,23 +134,20 @@ def route(call: Call, key: Key, snapshot: Snapshot) -> Model:
     return model
 
 
-def request_id(scope: Scope) -> str:
+def request_id(headers: Told) -> str:
     """The client's own id where it is harmless, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.match(value):
-            return str(value, "ascii")
-    return new_request_id()
+    own = headers.get(b"x-request-id")
+    return own.decode("ascii") if own and _REQUEST_ID.match(own) else new_request_id()
 
 
-async def _body(headers: Sequence[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
+async def _body(headers: Told, receive: Receive, limit: int) -> bytes:
     """The request's body. Raises NotServed for one that is too large, or is not plain JSON."""
-    told = dict(headers)
-    if int(told.get(b"content-length", 0)) > limit:
+    if int(headers.get(b"content-length", 0)) > limit:
         raise _too_large(limit)
-    if not _is_json(told.get(b"content-type", b"")):
+    if not _is_json(headers.get(b"content-type", b"")):
         # Also what keeps web pages out: no browser sends this media type to another site without asking it first.
         raise NotServed(415, "The body must be JSON: send the header `content-type: application/json`.")
-    if told.get(b"content-encoding", b"identity").lower() != b"identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise NotServed(415, "Compressed requests are not accepted; send the body without a content-encoding.")
     parts, size = [], 0
     while True:
@@ -158,6 +163,8 @@ async def _body(headers: Sequence[tuple[bytes, bytes]], receive: Receive, limit:
 
 
 def _is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":
+        return True
     media = content_type.partition(b";")[0].strip().lower()
     return media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json"))
 

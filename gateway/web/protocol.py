@@ -8,8 +8,8 @@ out than ASGI's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from random import getrandbits
 from typing import Any
 
 import httptools
@@ -62,10 +62,14 @@ class Line:
         """Ends the connection without another word."""
         self._cycle.transport.abort()
 
-    async def ready(self) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether the client has so much still to take that whoever writes should wait: `await line.drained()`."""
+        return self._cycle.flow.write_paused and not self._cycle.disconnected
+
+    async def drained(self) -> None:
         """Waits until the client has taken most of what was written."""
-        if self._cycle.flow.write_paused and not self._cycle.disconnected:
-            await self._cycle.flow.drain()
+        await self._cycle.flow.drain()
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer, in one write."""
@@ -252,7 +256,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 def new_request_id() -> str:
-    return "req_" + os.urandom(12).hex()
+    return f"req_{getrandbits(96):024x}"  # unlike any other; that it cannot be guessed is not asked of it
 
 
 def _too_large() -> GatewayError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
 import orjson
 
@@ -62,14 +63,13 @@ class Reply:
             self._line.begin(200, EVENT_STREAM + told)
         self._touched = self._clock()
         self._line.send(data)
-        self._writing = True
-        await self._line.ready()
-        self._writing = False
+        if self._line.full:
+            await self._drained()
 
     async def finish(self) -> None:
         self._no_ping()
-        self._writing = True  # a client that takes no more is sent away at the end too
-        await self._line.ready()
+        if self._line.full:
+            await self._drained()  # before the timer stops: a client that takes no more is sent away at the end too
         self._line.end()
         self.close()
 
@@ -100,6 +100,11 @@ class Reply:
         """One that is about to go out must not follow the end."""
         if self._ping is not None:
             self._ping.cancel()
+
+    async def _drained(self) -> None:
+        self._writing = True
+        await self._line.drained()
+        self._writing = False
 
     def _start(self, status: int) -> None:
         self.started = True
@@ -151,6 +156,7 @@ def refused_headers(entry: Entry, error: GatewayError) -> Headers:
     return headers
 
 
+@lru_cache(maxsize=1024)
 def _value(text: str) -> bytes:
     """Names from the configuration may be in any script; a header's value is ASCII."""
     return text.encode("ascii", "backslashreplace")
