@@ -206,9 +206,8 @@ def answer(reply: UpstreamReply) -> Iterator[Event]:
 
 def body_of(reply: UpstreamReply) -> tuple[Json, bool]:
     """A whole answer's body, mended, and whether it had to be. Raises UpstreamError for anything but an answer."""
-    with malformed("an answer that is no JSON"):
+    with malformed("an answer that is no JSON, or of another grammar"):
         body = orjson.loads(reply.body)
-    with malformed("an answer of another grammar"):
         if (error := failure_in(body)) is not None:
             raise error
         changed = mend_body(body)

@@ -10,21 +10,23 @@ list holds what is no object: `core.errors.malformed` makes that the server's fa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2s
 from typing import Any
 
 from gateway.core.call import Json
 from gateway.core.events import FinishReason, Usage
 from gateway.dialects import openai_shapes as shapes
-from gateway.dialects.openai_shapes import mend
+from gateway.dialects.openai_shapes import COUNT_LIMIT, mend
 
 
 def mend_body(body: Json) -> bool:
     """A whole answer."""
     skeleton = _skeleton(body)
-    if skeleton in _SOUND:
-        return False
+    try:
+        if skeleton in _SOUND:
+            return False
+    except TypeError:  # a list or an object where a word belongs
+        skeleton = ()
     changed = _mend_body(body)
     if skeleton and not changed and len(_SOUND) < shapes.MOST_SOUND:
         _SOUND.add(skeleton)
@@ -37,26 +39,22 @@ _SOUND: set[tuple[object, ...]] = set()
 _DEEP = frozenset({"tool_calls", "function_call", "reasoning", "audio"})
 """Fields of a message that are looked into, whatever the rest is like."""
 
-_WORDS = frozenset({str, type(None)})
-
 
 def _skeleton(body: Json) -> tuple[object, ...]:
     """All that decides whether a plain answer is right: names, types and words from closed lists, not what is said.
 
-    Nothing for an answer of which more has to be looked at.
+    Nothing for an answer of which more has to be looked at. Written out, because it is on the path of every call.
     """
     try:
         (choice,), usage = body["choices"], body["usage"]
         message = choice["message"]
-        details = usage["prompt_tokens_details"], usage["completion_tokens_details"]
+        asked, told = usage["prompt_tokens_details"], usage["completion_tokens_details"]
         if choice["logprobs"] is not None or not _DEEP.isdisjoint(message):
             return ()
-        words = body["object"], body.get("service_tier"), choice["finish_reason"], message["role"]
-        if not _WORDS.issuperset(map(type, words)):
-            return ()
-        names = [tuple(part) for part in (body, choice, message, usage, *details)]
-        types = [tuple(map(type, part.values())) for part in (body, choice, message, usage, *details)]
-        return *names, *types, *words
+        words = (body["object"], body.get("service_tier"), choice["finish_reason"], message["role"])
+        names = (*body, *choice, *message, *usage, *asked, *told)
+        values = (*body.values(), *choice.values(), *message.values(), *usage.values(), *asked.values(), *told.values())
+        return (len(body), len(choice), len(message), len(usage), len(asked), words, names, tuple(map(type, values)))
     except (LookupError, TypeError, ValueError, AttributeError):
         return ()
 
@@ -187,27 +185,30 @@ def read_usage(usage: Json) -> Usage:
     What the total has beyond prompt and completion is reasoning that a server left out of `completion_tokens`: xAI and
     Gemini's OpenAI endpoint do so (recorded), and charge for it as output.
     """
-    prompt = max(0, shapes.count(usage["prompt_tokens"]))
-    output = max(0, shapes.count(usage["completion_tokens"]), shapes.count(usage["total_tokens"]) - prompt)
-    read, written, reasoning = (_first(usage, places) for places in _places(tuple(usage)))
+    prompt, completion, total = usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]
+    if not (0 <= prompt < COUNT_LIMIT and 0 <= completion < COUNT_LIMIT and 0 <= total < COUNT_LIMIT):
+        prompt, completion, total = (max(0, shapes.count(number)) for number in (prompt, completion, total))
+    output = max(completion, total - prompt)
+    read, written, reasoning = _usual_places(usage) if usage.keys() <= _USUAL else _all_places(usage)
     return Usage(prompt, output, min(read, prompt), min(written, prompt), min(reasoning, output))
 
 
-Places = tuple[tuple[str, str], ...]
+def _usual_places(usage: Json) -> tuple[int, int, int]:
+    asked, told = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    counts = asked.get("cached_tokens") or 0, asked.get("cache_write_tokens") or 0, told.get("reasoning_tokens") or 0
+    return counts if min(counts) >= 0 else _all_places(usage)
 
 
-@lru_cache(maxsize=256)
-def _places(names: tuple[str, ...]) -> tuple[Places, Places, Places]:
-    """Of the places above those that this usage has. A server's usage has the same names each time."""
-    read, written, reasoning = (
-        tuple(place for place in places if place[0] in names) for places in (CACHE_READ, CACHE_WRITE, REASONING)
-    )
-    return read, written, reasoning
+def _all_places(usage: Json) -> tuple[int, int, int]:
+    return _first(usage, CACHE_READ), _first(usage, CACHE_WRITE), _first(usage, REASONING)
 
 
-def _first(usage: Json, places: Places) -> int:
+_USUAL = frozenset({*COUNTS, "prompt_tokens_details", "completion_tokens_details"})
+
+
+def _first(usage: Json, places: tuple[tuple[str, str], ...]) -> int:
     for outer, inner in places:
-        value = usage[outer]
+        value = usage.get(outer)
         if inner:
             value = value.get(inner) if isinstance(value, dict) else None
         if value and (tokens := max(0, shapes.count(value))):

@@ -117,8 +117,7 @@ class Relay:
 
 
 def _event(chunk: Json) -> bytes:
-    with malformed("a chunk that cannot be spelt"):  # orjson reads deeper nesting than it writes
-        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+    return b"data: " + _spelt(chunk) + b"\n\n"
 
 
 def _speaks(chunk: Json) -> bool:
@@ -136,7 +135,9 @@ def characters(choices: list[Json], part: str) -> int:
     count = 0
     for choice in choices:
         told = choice[part]
-        count += sum([len(told[name]) for name in TEXTS if told.get(name)])
+        for name in TEXTS:
+            if said := told.get(name):
+                count += len(said)
         if "tool_calls" in told or "function_call" in told:
             count += _arguments(told)
     return count
@@ -160,6 +161,9 @@ class Whole:
 def whole(reply: UpstreamReply) -> Whole:
     """One unstreamed answer: its own bytes where they are right. Raises UpstreamError for anything but an answer."""
     body, changed = body_of(reply)
-    with malformed("an answer that cannot be spelt"):
-        spelt = orjson.dumps(body) if changed else reply.body
-    return Whole(spelt, usage_of(body), characters(body["choices"], "message"))
+    return Whole(_spelt(body) if changed else reply.body, usage_of(body), characters(body["choices"], "message"))
+
+
+def _spelt(body: Json) -> bytes:
+    with malformed("an answer that cannot be spelt"):  # orjson reads deeper nesting than it writes
+        return orjson.dumps(body)

@@ -107,9 +107,11 @@ COUNT_LIMIT = 2**53
 
 def count(value: Any) -> int:
     """Tokens and times: some servers send floats, or digits in a string. What no one can have counted is 0."""
+    if type(value) is int and -COUNT_LIMIT < value < COUNT_LIMIT:
+        return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
     return int(number) if abs(number) < COUNT_LIMIT else 0
 

@@ -91,7 +91,9 @@ def _children(value: Any) -> Any:
 
 
 def _model(body: Json, path_model: str | None, default_model: str | None) -> str:
-    named = next((name for name in (body.get("model"), path_model) if name and name != "default"), default_model)
+    named = body.get("model")
+    if not named or named == "default":
+        named = path_model if path_model and path_model != "default" else default_model
     if not named:
         raise InvalidRequest("`model` is required: no default model is configured.", param="model")
     if len(named) > NAME_LIMIT or not named.isprintable():
@@ -278,7 +280,8 @@ _SPEAKERS = ("user", "assistant", "system", "developer")
 
 
 def _message(message: Any) -> None:
-    _object(message)
+    if type(message) is not dict:
+        _object(message)
     role = message.get("role")
     # Nearly every message is a role and a text, and a long talk has hundreds: this is three times as fast.
     if len(message) == 2 and type(message.get("content")) is str and role in _SPEAKERS:
