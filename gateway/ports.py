@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.core.call import Headers, UpstreamRequest
 from gateway.core.errors import Failure
@@ -16,8 +15,7 @@ Random = Callable[[], float]
 """A number in [0, 1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long an exchange may go on.
 
     `until` is a point in time of the clock; `idle` is the longest silence in seconds between two reads of the socket.

@@ -1,10 +1,14 @@
-"""A call, and what is exchanged with an upstream on its behalf. Plain values, frozen; nothing here does anything."""
+"""A call, and what is exchanged with an upstream on its behalf. Plain values; nothing here does anything.
+
+What is made anew for each call is a named tuple: as safe from change as a frozen dataclass, and made in a fifth of the
+time. None of them shows what people said, or a header, when it is printed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
@@ -18,8 +22,7 @@ A quirk never edits the body it is given: a retry will use that again.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a client asked, once. Nothing changes it: every attempt starts from the same question."""
 
     id: str
@@ -30,10 +33,13 @@ class Call:
     stream: bool
     include_usage: bool
     """Whether the client asked for the extra usage chunk at the end of a stream."""
-    body: Json = field(repr=False)
+    body: Json
     """The request in OpenAI's grammar, parsed once. Never edited."""
     size: int = 0
     """Bytes of the body as the client sent it."""
+
+    def __repr__(self) -> str:
+        return f"Call({self.id!r}, {self.endpoint!r}, {self.model!r}, stream={self.stream}, size={self.size})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +62,29 @@ class Target:
     """Whether the server closes each stream with its grammar's own full stop (`[DONE]`). See `dialects/openai_chat`."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """One HTTP request."""
 
     method: str
     url: str
-    headers: Headers = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Headers
+    body: bytes
     dropped: tuple[str, ...] = ()
     """Fields of the client's request that this upstream cannot express."""
 
+    def __repr__(self) -> str:
+        return f"UpstreamRequest({self.method!r}, {self.url!r}, {len(self.body)} bytes)"
 
-@dataclass(frozen=True, slots=True)
-class UpstreamReply:
+
+class UpstreamReply(NamedTuple):
     """One HTTP answer, read to its end."""
 
     status: int
     headers: Headers
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"UpstreamReply({self.status}, {len(self.body)} bytes)"
 
     def header(self, name: bytes) -> bytes:
         """The first value of a header, or nothing."""

@@ -7,7 +7,7 @@ who asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 
@@ -148,11 +148,10 @@ def _arguments(told: Json) -> int:
     return sum(len(function.get("arguments", "")) for function in functions)
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """One unstreamed answer, as the client gets it."""
 
-    body: bytes = field(repr=False)
+    body: bytes
     usage: Usage | None
     carried: int
     """Characters of output."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, GatewayError, UpstreamError
@@ -21,8 +21,7 @@ PASSED_ON = frozenset({Failure.REJECTED, Failure.CONTEXT_TOO_LONG, Failure.CONTE
 """Failures that are the request's own fault, whoever noticed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(NamedTuple):
     """One attempt, as the record tells it."""
 
     provider: str

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Generator
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, UpstreamReply, UpstreamRequest
@@ -46,8 +45,7 @@ class Client(Protocol):
         """The answer, all at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """What every step of one call needs."""
 
     call: Call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Target
@@ -16,8 +16,7 @@ BACKOFF_CAP = 8.0
 """Seconds. The same target gets time to recover; full jitter keeps calls that failed together apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at one target, after waiting `delay` seconds. `number` counts from 1."""
 
     model: Model

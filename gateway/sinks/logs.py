@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -165,7 +166,13 @@ def _plainly(said: Json) -> bytes:
 
 
 def _iso(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(time)
+    return f"{_iso_second(second)}.{int((time - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _iso_second(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _ms(seconds: float) -> float:
