@@ -203,7 +203,7 @@ stories = st.lists(
     st.builds(Text, words, numbers)
     | st.builds(Reasoning, words, choice=numbers)
     | st.builds(Refusal, words, numbers)
-    | st.builds(UsageReported, st.builds(Usage, numbers, numbers))
+    | st.builds(UsageReported, st.builds(lambda asked, told: Usage(asked, told), numbers, numbers))
 )
 
 

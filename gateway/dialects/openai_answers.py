@@ -92,6 +92,11 @@ class Chunks:
         if not self.done:
             raise UpstreamError(Failure.TRUNCATED, "the stream ended without its full stop")
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the next bytes begin an event, of a story that is not complete."""
+        return not self.done and self._frames.at_rest
+
     def envelope(self) -> Json:
         """The opening fields of a chunk of our own making."""
         return self._mender.envelope()

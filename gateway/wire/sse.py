@@ -47,6 +47,11 @@ class Frames:
             return [Frame(b"data: " + payload + b"\n\n", payload) for payload in payloads]
         return [frame for block in self._cut(data) if (frame := _frame(block))]
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing has come of the next frame."""
+        return not self._pending
+
     def end(self) -> list[Frame]:
         """The connection has ended. What is left is a frame: some servers leave out the last blank line."""
         rest = bytes(self._pending)
