@@ -60,10 +60,14 @@ def _read(raw: bytes) -> Json:
         raise InvalidRequest(_unreadable(raw, error)) from None
     if type(body) is not dict:
         raise InvalidRequest(f"The body must be a JSON object, not {_shown(body)}.")
-    # What has few brackets cannot be deep, and counting them costs a microsecond for 2 KB.
-    if raw.count(b"{") + raw.count(b"[") > DEPTH_LIMIT and _deeper_than(DEPTH_LIMIT, body):
+    if _brackets(raw) > DEPTH_LIMIT and _deeper_than(DEPTH_LIMIT, body):  # what has few brackets cannot be deep
         raise InvalidRequest(f"The body is nested deeper than {DEPTH_LIMIT} levels.")
     return body
+
+
+def _brackets(raw: bytes) -> int:
+    """How many are opened. By what is missing without them: `replace` looks with memchr, `count` at each byte."""
+    return 2 * len(raw) - len(raw.replace(b"{", b"")) - len(raw.replace(b"[", b""))
 
 
 def _unreadable(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -113,6 +113,7 @@ class Line:
             return
         cycle.response_complete = True
         cycle.message_event.set()
+        del cycle.scope["extensions"]  # it leads back to the cycle, and only the garbage collector could undo that
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
@@ -127,6 +128,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Bytes of the piece that is being parsed."""
         self._untold = 0
         """Bytes that have come since the head began, or since the last of the body: those may be a line without end."""
+        self._idle_since = 0.0
         self._refusal: GatewayError | None = None
         self._deaf = False
         self._answering: RequestResponseCycle | None = None
@@ -137,12 +139,12 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.pipeline.clear()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
         self._tell()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         self._read = len(data)
         self._untold += self._read
         try:
@@ -176,6 +178,35 @@ class GatewayProtocol(HttpToolsProtocol):
         line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([line, *headers, b"", b""])
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but that the timer for idle connections is kept over all calls, not made and undone in each."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection if it has been idle for so long, or else looks again when that can have come true."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        if self._deaf:
+            self.transport.close()
+        elif self._answering is None or self._answering.response_complete:
+            left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if left <= 0:
+                self.transport.close()
+            else:
+                self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
     # From the parser
 
@@ -239,6 +270,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[error.status] + head.encode() + body)
         self.transport.write_eof()
         self._deaf = True
+        self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
         self._tell()
 
