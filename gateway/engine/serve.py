@@ -104,26 +104,30 @@ async def _attempt(visit: Visit, attempt: Attempt) -> None:
 
 
 async def _exchange(visit: Visit, attempt: Attempt) -> None:
-    call, target, timeouts = visit.call, attempt.target, attempt.model.timeouts
-    upstream = visit.house.upstreams[target.provider]
-    request = upstream.dialect.ask(call, target)
+    upstream = visit.house.upstreams[attempt.target.provider]
+    exchange = await _waiting(_send(visit, attempt, upstream), visit)
+    try:
+        if exchange.status != 200:
+            raise upstream.dialect.refusal(await _reply(exchange, REFUSAL_LIMIT, visit))
+        if visit.call.stream:
+            await _stream(visit, attempt, upstream, exchange)
+        else:
+            await _whole(visit, upstream, exchange)
+    finally:
+        exchange.close()
+
+
+def _send(visit: Visit, attempt: Attempt, upstream: Upstream) -> Awaitable[Exchange]:
+    """The request on its way. Its bytes, which may hold images, are not kept while the answer streams."""
+    call, timeouts = visit.call, attempt.model.timeouts
+    request = upstream.dialect.ask(call, attempt.target)
     visit.entry.dropped = request.dropped
     now = visit.clock()
     patience = Patience(visit.deadline, Failure.DEADLINE)
     if call.stream and now + timeouts.first_token < visit.deadline:
         patience = Patience(now + timeouts.first_token, Failure.FIRST_TOKEN_TIMEOUT)
     connect = min(timeouts.connect, visit.deadline - now)
-    sending = upstream.transport.send(_authorized(request, upstream), connect=connect, patience=patience)
-    exchange = await _waiting(sending, visit)
-    try:
-        if exchange.status != 200:
-            raise upstream.dialect.refusal(await _reply(exchange, REFUSAL_LIMIT, visit))
-        if call.stream:
-            await _stream(visit, attempt, upstream, exchange)
-        else:
-            await _whole(visit, upstream, exchange)
-    finally:
-        exchange.close()
+    return upstream.transport.send(_authorized(request, upstream), connect=connect, patience=patience)
 
 
 async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:

@@ -91,8 +91,12 @@ class Chat:
         office, snapshot = self._office, house.snapshot
         key = principal(headers, snapshot, entry.time)
         entry.key = key.name
-        raw = await _body(headers, receive, snapshot.server.max_body)
-        call = openai_chat.accept(raw, id=entry.id, path_model=path_model, default_model=snapshot.default_model)
+        call = openai_chat.accept(
+            await _body(headers, receive, snapshot.server.max_body),
+            id=entry.id,
+            path_model=path_model,
+            default_model=snapshot.default_model,
+        )
         model = route(call, key, snapshot)
         entry.call, entry.model = call, model.name
         if call.stream:
