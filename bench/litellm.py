@@ -1,6 +1,6 @@
 """LiteLLM's proxy for comparison, in an environment of its own, which the first use installs.
 
-One worker, a master key and its Prometheus metrics, no database: https://docs.litellm.ai/docs/proxy/configs
+One worker with what the gateway has on too: a key, Prometheus metrics and a log in JSON. No database: https://docs.litellm.ai/docs/proxy/configs
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ model_list:
   - model_name: brisk
     litellm_params: {{model: openai/brisk, api_base: "http://127.0.0.1:{upstream_port}/v1", api_key: sk-upstream}}
 general_settings: {{master_key: {key}}}
-litellm_settings: {{callbacks: [prometheus]}}
+litellm_settings: {{callbacks: [prometheus], json_logs: true}}
 """
 
 
@@ -48,7 +48,7 @@ def serving(upstream: Server, folder: Path) -> Iterator[Server]:
     program = python().with_name("litellm")
     options = ["--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     # Otherwise its start waits for a price list from the network.
-    command: list[str | Path] = ["env", "LITELLM_LOCAL_MODEL_COST_MAP=True", program, *options]
+    command: list[str | Path] = ["env", "LITELLM_LOG=INFO", "LITELLM_LOCAL_MODEL_COST_MAP=True", program, *options]
     log = folder / "litellm.log"
     with running("litellm", command, port=port, ready="/health/readiness", log=log, cores=proxy_core()) as server:
         yield server
