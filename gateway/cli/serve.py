@@ -118,6 +118,8 @@ def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], liste
     for each in found:
         console.print(f"  {each}", markup=False)
     model = next(iter(snapshot.models), "echo")
+    if not snapshot.keys:
+        console.print("[yellow]No keys are configured: everyone on this machine may call, and nobody else.[/yellow]")
     console.print("\nTry it:\n", markup=False)
     console.print(
         f"  curl http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\\n"
