@@ -11,7 +11,7 @@ import pytest
 from gateway.core.call import Json
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
-from tests.house.harness import QUESTION, Running, config, gateway
+from tests.house.harness import KEY, QUESTION, Running, config, gateway
 
 STREAMED = QUESTION | {"stream": True}
 LONG = QUESTION | {"messages": [{"role": "user", "content": "one two three four five six seven eight nine ten"}]}
@@ -283,3 +283,18 @@ async def test_many_calls_at_once_are_each_settled_once() -> None:
         assert [status for status, _ in answers] == [200] * 200
         assert len(running.entries) == 200
         assert len({entry.id for entry in running.entries}) == 200
+
+
+async def test_a_client_of_http_1_0_gets_its_stream_without_chunks_and_then_the_end() -> None:
+    async with Simulator() as upstream, gateway(config(upstream.url)) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        body = orjson.dumps(STREAMED)
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.0\r\nauthorization: Bearer %b\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n%b" % (KEY.encode(), len(body), body)
+        )
+        head, _, stream = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        writer.close()
+        assert b"transfer-encoding" not in head
+        assert stream.startswith(b"data: {")
+        assert stream.endswith(b"data: [DONE]\n\n")
