@@ -19,13 +19,18 @@ from functools import lru_cache
 import orjson
 
 from gateway.core.call import Json
-from gateway.engine.entry import Entry
+from gateway.core.events import Usage
+from gateway.engine.entry import Entry, Tried
 
 BACKLOG = 2000
 """Batches that may wait for a slow reader. Beyond that lines are dropped, and a later one says how many."""
 
 SAID = 300
 """Characters about one attempt in a log line."""
+
+NO_USAGE = Usage()
+EXPECTED = frozenset({"ok", "cancelled", "client_error", "limited"})
+"""Outcomes for which nobody has to get up."""
 
 END_USER = 128
 """Characters of a client's `user` field in a log line."""
@@ -113,11 +118,10 @@ class Logs(logging.Handler):
 
 def record(entry: Entry) -> Json:
     """The usage record of one call."""
-    usage = entry.usage
-    call = entry.call
+    call, usage = entry.call, entry.usage or NO_USAGE
     said: Json = {
         "time": _iso(entry.time),
-        "level": "info" if entry.outcome in ("ok", "cancelled", "client_error", "limited") else "warning",
+        "level": "info" if entry.outcome in EXPECTED else "warning",
         "event": "call",
         "id": entry.id,
         "key": entry.key,
@@ -129,23 +133,26 @@ def record(entry: Entry) -> Json:
         "status": entry.status,
         "outcome": entry.outcome,
         "stream": call.stream if call else False,
-        "input_tokens": usage.input if usage else 0,
-        "output_tokens": usage.output if usage else 0,
-        "cache_read_tokens": usage.cache_read if usage else 0,
-        "cache_write_tokens": usage.cache_write if usage else 0,
-        "reasoning_tokens": usage.reasoning if usage else 0,
+        "input_tokens": usage.input,
+        "output_tokens": usage.output,
+        "cache_read_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write,
+        "reasoning_tokens": usage.reasoning,
         "usage_source": entry.usage_source,
-        "latency_ms": _ms(entry.latency),
+        "latency_ms": _ms(entry.ended - entry.started),
         "first_token_ms": None if entry.first_token is None else _ms(entry.first_token - entry.started),
         "overhead_ms": _ms(entry.overhead(entry.ended)),
-        "attempts": [
-            {"provider": tried.provider, "model": tried.model, "outcome": tried.outcome, "ms": round(tried.ms, 2)}
-            | ({"said": tried.said[:SAID]} if tried.said else {})
-            for tried in entry.tried
-        ],
+        "attempts": [_attempt(tried) for tried in entry.tried],
     }
     if entry.error is not None:
         said["error"] = (entry.error.code or entry.error.type)[:SAID]
+    return said
+
+
+def _attempt(tried: Tried) -> Json:
+    said: Json = {"provider": tried.provider, "model": tried.model, "outcome": tried.outcome, "ms": round(tried.ms, 2)}
+    if tried.said:
+        said["said"] = tried.said[:SAID]
     return said
 
 

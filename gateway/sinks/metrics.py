@@ -175,13 +175,12 @@ class Metrics(Collector):
         self._count_attempts(entry.tried, row)
 
     def _count_tokens(self, usage: Usage, row: _Row) -> None:
-        series, payer = self.tokens.series, row.payer
-        series[*payer, "input"].value += usage.input
-        series[*payer, "output"].value += usage.output
+        row.input.value += usage.input
+        row.output.value += usage.output
         if usage.cache_read or usage.cache_write or usage.reasoning:
             for kind in ("cache_read", "cache_write", "reasoning"):
                 if count := getattr(usage, kind):
-                    series[*payer, kind].value += count
+                    self.tokens.series[*row.payer, kind].value += count
 
     def _count_attempts(self, tried: Sequence[Tried], row: _Row) -> None:
         model = row.way[0]
@@ -194,7 +193,7 @@ class Metrics(Collector):
 class _Row:
     """The cells and series that calls of one key to one model at one provider have in common."""
 
-    __slots__ = ("_labels", "_requests", "_statuses", "duration", "overhead", "payer", "way")
+    __slots__ = ("_labels", "_requests", "_statuses", "duration", "input", "output", "overhead", "payer", "way")
 
     def __init__(self, metrics: Metrics, endpoint: str, model: str, provider: str, key: str) -> None:
         self._labels = (endpoint, model, provider, key)
@@ -202,6 +201,8 @@ class _Row:
         self.payer = (key, model, provider)
         self.duration = metrics.duration.series[endpoint, model, provider]
         self.overhead = metrics.overhead.series[endpoint,]
+        self.input = metrics.tokens.series[*self.payer, "input"]
+        self.output = metrics.tokens.series[*self.payer, "output"]
         self._requests = metrics.requests
         self._statuses: dict[int, Cell] = {}
 

@@ -37,7 +37,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: ASGIApp, *, drain: float) -> Server:
+def server(app: ASGIApp, *, drain: float, keep_alive: int = KEEP_ALIVE) -> Server:
     """A server that, when asked to stop, gives running calls `drain` seconds."""
     config = uvicorn.Config(
         app,
@@ -49,7 +49,7 @@ def server(app: ASGIApp, *, drain: float) -> Server:
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=max(1, round(drain)),
         backlog=BACKLOG,
     )
@@ -73,10 +73,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def running(app: ASGIApp, *, drain: float = 1.0) -> AsyncIterator[int]:
+async def running(app: ASGIApp, *, drain: float = 1.0, keep_alive: int = KEEP_ALIVE) -> AsyncIterator[int]:
     """The application on a free port of this machine, within a loop that does other things too. Yields the port."""
     listening = listen("127.0.0.1", 0)
-    serving = server(app, drain=drain)
+    serving = server(app, drain=drain, keep_alive=keep_alive)
     task = asyncio.get_running_loop().create_task(serving.serve(sockets=[listening]))
     while not serving.started:  # noqa: ASYNC110  uvicorn tells of it in no other way
         await asyncio.sleep(0.005)
