@@ -179,7 +179,7 @@ async def test_no_call_outlives_its_total_time(body: Json) -> None:
     async with Simulator(failing("silent")) as ill, gateway(slow.replace("URL", ill.url)) as running:
         begun = time.monotonic()
         status, text = await ask(running, body)
-        assert time.monotonic() - begun < 0.4
+        assert time.monotonic() - begun < 1
         assert (status, orjson.loads(text)["error"]["code"]) == (504, "upstream_timeout")
         await ill.until(lambda: bool(ill.hangups))
 
