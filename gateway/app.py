@@ -29,6 +29,9 @@ now = time.time  # noqa: TID251  here, and nowhere else, is the time of day know
 clock = time.monotonic
 """The time that calls are measured by. It is the event loop's own, whose `time()` stands still within one turn."""
 
+SHORTEST_SECRET = 8
+"""Characters of a header's value. A shorter one, such as `true`, would blot out words that mean nothing secret."""
+
 LAG_EVERY = 0.5
 """Seconds between two looks at how late the event loop is."""
 
@@ -91,8 +94,15 @@ def open_house(snapshot: Snapshot) -> House:
 
 def _open(provider: Provider) -> Upstream:
     vendor = provider.vendor
-    secrets = (provider.api_key.reveal(),) if provider.api_key else ()
-    return Upstream(vendor.dialect, registry.load(vendor.dialect), _transport(provider), _authorize(provider), secrets)
+    return Upstream(
+        vendor.dialect, registry.load(vendor.dialect), _transport(provider), _authorize(provider), _secrets(provider)
+    )
+
+
+def _secrets(provider: Provider) -> tuple[str, ...]:
+    """What a provider may quote to nobody: its key, and the headers that hold credentials and account names."""
+    key = (provider.api_key.reveal(),) if provider.api_key else ()
+    return key + tuple(value.decode("latin-1") for _, value in provider.headers if len(value) >= SHORTEST_SECRET)
 
 
 def _transport(provider: Provider) -> Transport:

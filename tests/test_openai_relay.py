@@ -369,3 +369,9 @@ def test_a_200_without_an_answer_is_a_failure(body: Any, meant: Failure) -> None
     with pytest.raises(UpstreamError) as failed:
         whole(reply(body))
     assert failed.value.failure is meant
+
+
+def test_an_error_within_a_stream_is_not_quoted_in_the_log_though_it_names_no_status() -> None:
+    with pytest.raises(UpstreamError) as failed:
+        relayed(b'data: {"error": {"message": "you said: my secret plans"}}\n\n')
+    assert failed.value.noted == "status 500"

@@ -298,3 +298,21 @@ async def test_a_client_of_http_1_0_gets_its_stream_without_chunks_and_then_the_
         assert b"transfer-encoding" not in head
         assert stream.startswith(b"data: {")
         assert stream.endswith(b"data: [DONE]\n\n")
+
+
+async def test_what_a_provider_quotes_of_our_credentials_reaches_nobody() -> None:
+    canaries = ("sk-canary-0123456789", "org-canary-0123456789")
+    told = orjson.dumps({"error": {"message": " and ".join(canaries), "type": "invalid_request_error"}})
+
+    async def quote(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 No\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+        writer.close()
+
+    server = await asyncio.start_server(quote, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    text = config(url).replace("api_key: sk-0", f"api_key: {canaries[0]}, organization: {canaries[1]}")
+    async with server, gateway(text) as running:
+        status, answer = await ask(running)
+        assert (status, orjson.loads(answer)["error"]["message"]) == (400, "*** and ***")
+    assert not any(canary.encode() in running.log for canary in canaries)
