@@ -12,10 +12,14 @@ from openai._streaming import SSEDecoder
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.core.events import (
+    Cited,
     Event,
     Finished,
     FinishReason,
+    LogProbs,
+    Pictured,
     Reasoning,
+    ReasoningSealed,
     Refusal,
     Started,
     Text,
@@ -91,10 +95,44 @@ def test_each_event_is_one_delta() -> None:
     ]
 
 
-def test_a_signature_of_reasoning_is_told_beside_it() -> None:
-    assert {"reasoning_content": "", "reasoning_signature": "s"} in deltas(
-        STARTED, Reasoning("", "s"), Finished("stop")
+def test_sealed_reasoning_is_handed_out_for_the_next_turn() -> None:
+    details = [
+        told["reasoning_details"]
+        for told in deltas(STARTED, ReasoningSealed("Look.", "s"), ReasoningSealed(data="x"), Finished("stop"))
+        if "reasoning_details" in told
+    ]
+    assert details == [
+        [{"type": "reasoning.text", "text": "Look.", "signature": "s", "index": 0}],
+        [{"type": "reasoning.encrypted", "data": "x", "index": 1}],
+    ]
+
+
+def test_a_signed_call_carries_its_signature_where_gemini_has_it() -> None:
+    (called,) = (
+        told["tool_calls"][0]
+        for told in deltas(ToolCallStarted(0, "c", "f", signature="s"), Finished("length"))
+        if "tool_calls" in told
     )
+    assert called["extra_content"] == {"google": {"thought_signature": "s"}}
+
+
+def test_sources_and_pictures_are_told_as_they_come() -> None:
+    said = deltas(
+        STARTED, Cited("https://t.example", "Tides", 2, 5), Pictured("data:image/png;base64,AA=="), Finished("stop")
+    )
+    cited = {"url": "https://t.example", "title": "Tides", "start_index": 2, "end_index": 5}
+    assert said[1:3] == [
+        {"annotations": [{"type": "url_citation", "url_citation": cited}]},
+        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
+    ]
+
+
+TOKEN = {"token": "ebb", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+
+
+def test_likelihoods_stand_beside_the_delta() -> None:
+    told = chunks(STARTED, LogProbs((TOKEN,)), Text("ebb"), Finished("stop"))
+    assert [one["choices"][0]["logprobs"] for one in told][1:3] == [{"content": [TOKEN], "refusal": None}, None]
 
 
 def test_every_choice_opens_with_its_role_and_ends_with_its_reason() -> None:
@@ -157,9 +195,13 @@ def test_a_story_is_one_object() -> None:
         [
             STARTED,
             Reasoning("Lo"),
-            Reasoning("ok.", "s"),
+            Reasoning("ok."),
+            ReasoningSealed("Look.", "s"),
             Text("e"),
             Text("bb"),
+            Cited("https://t.example"),
+            Pictured("data:,"),
+            LogProbs((TOKEN,)),
             *calls,
             Finished("tool_calls"),
             UsageReported(USAGE),
@@ -172,7 +214,14 @@ def test_a_story_is_one_object() -> None:
         "content": "ebb",
         "refusal": None,
         "reasoning_content": "Look.",
-        "reasoning_signature": "s",
+        "reasoning_details": [{"type": "reasoning.text", "text": "Look.", "signature": "s", "index": 0}],
+        "annotations": [
+            {
+                "type": "url_citation",
+                "url_citation": {"url": "https://t.example", "title": "", "start_index": 0, "end_index": 0},
+            }
+        ],
+        "images": [{"type": "image_url", "image_url": {"url": "data:,"}}],
         "tool_calls": [
             {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
             {"id": "b", "type": "function", "function": {"name": "g", "arguments": '{"x":1}'}},
@@ -183,7 +232,14 @@ def test_a_story_is_one_object() -> None:
         "object": "chat.completion",
         "created": 1760000000,
         "model": "tide-1",
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls"}],
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": {"content": [TOKEN], "refusal": None},
+                "finish_reason": "tool_calls",
+            }
+        ],
         "usage": COUNTED,
     }
 

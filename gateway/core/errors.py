@@ -3,6 +3,7 @@ Every way a call can fail, and what the client is told.
 
 GatewayError                status  type                    code
 * InvalidRequest              400   invalid_request_error   the reason, with the field in `param`
+  * Unsupported               400   invalid_request_error   the same: a provider cannot express what is asked
 * Unauthorized                401   invalid_request_error   invalid_api_key
 * UnknownModel                404   invalid_request_error   model_not_found
 * NotServed              4xx, 5xx   invalid_request_error   the framework's own: no such path, method, media type
@@ -49,6 +50,10 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     code = None
+
+
+class Unsupported(InvalidRequest):
+    """The request is well, and its provider has no way to express a part of it that must not be lost."""
 
 
 class Unauthorized(GatewayError):

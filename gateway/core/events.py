@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
@@ -42,8 +43,23 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
+    """The next words of what the model thinks before it speaks."""
+
     text: str
-    signature: str | None = None
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSealed:
+    """A block of reasoning is complete, and the provider wants it back in the next turn exactly so.
+
+    Either `text` with the provider's `signature` of it, or `data`, which only the provider can read. The words of
+    `text` have been told as `Reasoning` before: here they stand once more, whole.
+    """
+
+    text: str = ""
+    signature: str = ""
+    data: str = ""
     choice: int = 0
 
 
@@ -61,6 +77,8 @@ class ToolCallStarted:
     id: str
     name: str
     choice: int = 0
+    signature: str = ""
+    """What the provider wants back with this call in the next turn (Gemini's `thoughtSignature`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,34 @@ class ToolCallArguments:
 
     index: int
     json: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A source for what was said between two characters of the text, counted from its beginning."""
+
+    url: str
+    """Where it is, or `document:...` for one that the client itself had sent."""
+    title: str = ""
+    start: int = 0
+    end: int = 0
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """The model drew: an image as a `data:` URL."""
+
+    url: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbs:
+    """How likely the tokens were, each as OpenAI tells it: token, logprob, bytes, top_logprobs."""
+
+    content: tuple[Mapping[str, Any], ...]
     choice: int = 0
 
 
@@ -83,4 +129,9 @@ class UsageReported:
     usage: Usage
 
 
-Event = Started | Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments | Finished | UsageReported
+Saying = (
+    Text | Reasoning | ReasoningSealed | Refusal | ToolCallStarted | ToolCallArguments | Cited | Pictured | LogProbs
+)
+"""What is said within a choice."""
+
+Event = Started | Saying | Finished | UsageReported

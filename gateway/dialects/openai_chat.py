@@ -7,21 +7,15 @@ https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 
 from gateway.core.call import Call, Json, Quirk, Target, UpstreamRequest
+from gateway.dialects.hub import wanted
 from gateway.dialects.openai_answers import answer, refusal, stream
 
 __all__ = ["answer", "ask", "refusal", "stream"]
-
-USER_FIELDS = ("user", "safety_identifier")
-"""Both name the end user: OpenAI replaces the first by the second, and a newer SDK must not give anyone away."""
-
-SAME_BOUND = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-"""Two spellings of one bound. OpenAI refuses a request that has both, so a default for one yields to the other."""
 
 JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
 STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
@@ -39,22 +33,12 @@ def ask(call: Call, target: Target) -> UpstreamRequest:
 
 
 def _body(call: Call, target: Target) -> Json:
-    body = dict(call.body)
-    if not target.send_user_id:
-        for name in USER_FIELDS:
-            body.pop(name, None)
-    _fill_in(body, target.defaults)
+    body = wanted(call, target)
     body["model"] = target.model
     if call.stream:
         body["stream"] = True
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return body
-
-
-def _fill_in(body: Json, defaults: Mapping[str, Any]) -> None:
-    for name, value in defaults.items():
-        if body.get(name) is None and body.get(SAME_BOUND.get(name, name)) is None:
-            body[name] = value
 
 
 def _quirked(body: Json, quirks: Sequence[Quirk]) -> tuple[Json, tuple[str, ...]]:

@@ -12,10 +12,15 @@ import orjson
 
 from gateway.core.call import Json
 from gateway.core.events import (
+    Cited,
     Event,
     Finished,
+    LogProbs,
+    Pictured,
     Reasoning,
+    ReasoningSealed,
     Refusal,
+    Saying,
     Started,
     Text,
     ToolCallArguments,
@@ -42,6 +47,8 @@ class Encoder:
         self._opened: set[int] = set()
         self._wordless: set[tuple[int, int]] = set()
         """The tool calls, by choice and index, whose arguments have not begun."""
+        self._sealed: dict[int, int] = {}
+        """How many blocks of reasoning each choice has sealed."""
         self._name(Started(id, ""))
 
     def encode(self, event: Event) -> bytes:
@@ -63,6 +70,11 @@ class Encoder:
             case ToolCallArguments():
                 self._wordless.discard((event.choice, event.index))
                 return self._chunk(event.choice, delta(event))
+            case ReasoningSealed(choice=choice):
+                index = self._sealed[choice] = self._sealed.get(choice, -1) + 1
+                return self._open(choice) + self._chunk(choice, {"reasoning_details": [detail(event, index)]})
+            case LogProbs(choice=choice):
+                return self._open(choice) + self._chunk(choice, {}, logprobs=logprobs(event))
             case _:
                 return self._open(event.choice) + self._chunk(event.choice, delta(event))
 
@@ -98,8 +110,8 @@ class Encoder:
         wordless = sorted(index for other, index in self._wordless if other == choice and reason != "length")
         return b"".join(self._chunk(choice, delta(ToolCallArguments(index, "{}"))) for index in wordless)
 
-    def _chunk(self, choice: int, told: Json, reason: str | None = None) -> bytes:
-        choices = [{"index": choice, "delta": told, "logprobs": None, "finish_reason": reason}]
+    def _chunk(self, choice: int, told: Json, reason: str | None = None, logprobs: Json | None = None) -> bytes:
+        choices = [{"index": choice, "delta": told, "logprobs": logprobs, "finish_reason": reason}]
         return _frame({**self._envelope, "choices": choices, **self._no_usage})
 
 
@@ -107,22 +119,66 @@ def _frame(chunk: Json) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
-def delta(event: Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments) -> Json:
+Said = Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments | Cited | Pictured
+
+
+def delta(event: Said) -> Json:
     """What a chunk says of one event."""
     match event:
         case Text(text=text):
             return {"content": text}
-        case Reasoning(text=text, signature=None):
+        case Reasoning(text=text):
             return {"reasoning_content": text}
-        case Reasoning(text=text, signature=signature):
-            return {"reasoning_content": text, "reasoning_signature": signature}
         case Refusal(text=text):
             return {"refusal": text}
-        case ToolCallStarted(index=index, id=id, name=name):
-            call = {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
-            return {"tool_calls": [call]}
+        case ToolCallStarted(index=index):
+            return {"tool_calls": [{"index": index, **tool_call(event)}]}
         case ToolCallArguments(index=index, json=json):
             return {"tool_calls": [{"index": index, "function": {"arguments": json}}]}
+        case Cited():
+            return {"annotations": [annotation(event)]}
+        case Pictured():
+            return {"images": [image(event)]}
+
+
+def tool_call(event: ToolCallStarted) -> Json:
+    """A call whose arguments are still to come. A signature stands where Gemini's own OpenAI endpoint has it.
+
+    https://ai.google.dev/gemini-api/docs/thought-signatures
+    """
+    call: Json = {"id": event.id, "type": "function", "function": {"name": event.name, "arguments": ""}}
+    if event.signature:
+        call["extra_content"] = {"google": {"thought_signature": event.signature}}
+    return call
+
+
+def detail(event: ReasoningSealed, index: int) -> Json:
+    """A sealed block in the form in which OpenRouter hands such blocks out, and clients send them back.
+
+    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    """
+    if event.data:
+        return {"type": "reasoning.encrypted", "data": event.data, "index": index}
+    return {"type": "reasoning.text", "text": event.text, "signature": event.signature, "index": index}
+
+
+def annotation(event: Cited) -> Json:
+    """A source as OpenAI's web search tells it."""
+    cited = {"url": event.url, "title": event.title, "start_index": event.start, "end_index": event.end}
+    return {"type": "url_citation", "url_citation": cited}
+
+
+def image(event: Pictured) -> Json:
+    """A picture. OpenAI's chat has none in its answers; this is how OpenRouter adds them.
+
+    https://openrouter.ai/docs/features/multimodal/image-generation
+    """
+    return {"type": "image_url", "image_url": {"url": event.url}}
+
+
+def logprobs(event: LogProbs) -> Json:
+    """The likelihood of some tokens, as a choice holds it."""
+    return {"content": list(event.content), "refusal": None}
 
 
 def usage_json(usage: Usage) -> Json:
@@ -151,7 +207,7 @@ def whole(events: Iterable[Event], created: int) -> Json:
             case Finished(reason=reason, choice=choice):
                 _choice(choices, choice)["finish_reason"] = reason
             case _:
-                _tell(_choice(choices, event.choice)["message"], event)
+                _tell(_choice(choices, event.choice), event)
     return {**body, "choices": [_closed(choices[index]) for index in sorted(choices)], **usage}
 
 
@@ -163,19 +219,27 @@ def _choice(choices: dict[int, Json], index: int) -> Json:
 _TOLD = {Text: "content", Reasoning: "reasoning_content", Refusal: "refusal"}
 
 
-def _tell(message: Json, event: Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments) -> None:
-    """Adds one event to a message. Calls are kept by their index until the message is closed."""
+def _tell(choice: Json, event: Saying) -> None:
+    """Adds one event to a choice. Calls are kept by their index until the choice is closed."""
+    message = choice["message"]
     match event:
-        case ToolCallStarted(index=index, id=id, name=name):
-            call = {"id": id, "type": "function", "function": {"name": name, "arguments": ""}}
-            message.setdefault("tool_calls", {})[index] = call
+        case Text(text=text) | Reasoning(text=text) | Refusal(text=text):
+            name = _TOLD[type(event)]
+            message[name] = (message.get(name) or "") + text
+        case ToolCallStarted(index=index):
+            message.setdefault("tool_calls", {})[index] = tool_call(event)
         case ToolCallArguments(index=index, json=json):
             message["tool_calls"][index]["function"]["arguments"] += json
-        case _:
-            name = _TOLD[type(event)]
-            message[name] = (message.get(name) or "") + event.text
-    if isinstance(event, Reasoning) and event.signature is not None:
-        message["reasoning_signature"] = event.signature
+        case ReasoningSealed():
+            details = message.setdefault("reasoning_details", [])
+            details.append(detail(event, len(details)))
+        case Cited():
+            message.setdefault("annotations", []).append(annotation(event))
+        case Pictured():
+            message.setdefault("images", []).append(image(event))
+        case LogProbs(content=content):
+            choice["logprobs"] = choice["logprobs"] or {"content": [], "refusal": None}
+            choice["logprobs"]["content"] += content
 
 
 def _closed(choice: Json) -> Json:
