@@ -7,6 +7,7 @@ import pstats
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from operator import sub, truediv
 from pathlib import Path
 from statistics import median
@@ -33,6 +34,7 @@ class Other(Protocol):
 
 OTHERS: dict[str, Other] = {"litellm": litellm}
 WHOLE, CHUNK, MEMORY, FACTOR = Bar(4), Bar(2.5), Bar(40), Bar(100, at_least=True)
+TRANSLATED_WHOLE, TRANSLATED_CHUNK = Bar(5), Bar(3.5)
 """What the project promises, in the units of the findings they belong to."""
 STARTS = 3
 """The first makes the bytecode, so the median is of a program that has been started before."""
@@ -69,6 +71,7 @@ def whole_requests(servers: Sequence[Server], seconds: float) -> list[Finding]:
     per_core = {name: 1e6 / figure for name, figure in rounds.medians(cpu).items()}
     findings = [
         against_nginx("whole request, µs of CPU", cpu, WHOLE),
+        against_nginx("whole request, translated, µs of CPU", cpu, TRANSLATED_WHOLE, "translated"),
         Finding("requests per second and core", per_core),
     ]
     for name in OTHERS.keys() & cpu.keys():
@@ -77,8 +80,9 @@ def whole_requests(servers: Sequence[Server], seconds: float) -> list[Finding]:
     return findings
 
 
-def against_nginx(what: str, cpu: Rounds, bar: Bar) -> Finding:
-    return Finding(f"{what}, x nginx", rounds.medians(cpu), rounds.pairwise(truediv, cpu["gateway"], cpu["nginx"]), bar)
+def against_nginx(what: str, cpu: Rounds, bar: Bar, name: str = "gateway") -> Finding:
+    medians = rounds.medians({server: figures for server, figures in cpu.items() if server in (name, "nginx")})
+    return Finding(f"{what}, x nginx", medians, rounds.pairwise(truediv, cpu[name], cpu["nginx"]), bar)
 
 
 def latencies(servers: Sequence[Server], seconds: float) -> list[Finding]:
@@ -98,9 +102,15 @@ def everything(seconds: float, against: Sequence[str]) -> list[Finding]:
         for server in (*proxies, *others):
             rounds.warm_up(server)
         gateway.check_all_is_on(proxies[1], folder)
-        whole = whole_requests([*proxies, *others], seconds)
-        chunk = against_nginx("stream chunk, µs of CPU", rounds.chunks(proxies), CHUNK)
-        return [*whole, chunk, *findings, *latencies([behind, *proxies, *others], seconds / 2)]
+        translated = replace(proxies[1], name="translated", model="translated")
+        rounds.warm_up(translated)
+        whole = whole_requests([*proxies, translated, *others], seconds)
+        chunks = rounds.chunks([*proxies, translated])
+        chunk = [
+            against_nginx("stream chunk, µs of CPU", chunks, CHUNK),
+            against_nginx("stream chunk, translated, µs of CPU", chunks, TRANSLATED_CHUNK, "translated"),
+        ]
+        return [*whole, *chunk, *findings, *latencies([behind, *proxies, *others], seconds / 2)]
 
 
 @app.command()

@@ -20,13 +20,15 @@ CONFIGURATION = """
 server: {{host: 127.0.0.1, port: {port}}}
 providers:
   fake: {{type: openai_compatible, base_url: "http://127.0.0.1:{upstream_port}/v1", api_key: sk-upstream}}
+  foreign: {{type: anthropic, base_url: "http://127.0.0.1:{upstream_port}/v1", api_key: sk-upstream}}
 models:
   brisk: {{targets: [{{provider: fake, model: brisk}}]}}
   calm: {{targets: [{{provider: fake, model: calm}}]}}
+  translated: {{targets: [{{provider: foreign, model: brisk}}]}}
 keys:
   - name: bench
     key: {key}
-    models: [brisk, calm]
+    models: [brisk, calm, translated]
 """
 
 

@@ -21,7 +21,7 @@ import orjson
 import uvloop
 
 from bench.process import other_cores, spawn
-from bench.upstream import ANSWER, text_of
+from bench.said import ANSWER, text_of
 
 KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 PROMPT = "Pack my box with five dozen liquor jugs. " * 44

@@ -30,6 +30,8 @@ class Server:
     pid: int
     start_up: float
     """Seconds from its start to its first good answer."""
+    model: str = "brisk"
+    """What it is asked for."""
 
 
 def free_port() -> int:

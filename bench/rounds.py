@@ -45,7 +45,7 @@ def pairwise(compare: Callable[[float, float], float], ours: Sequence[float], th
 
 
 def warm_up(server: Server, seconds: float = 1.0) -> None:
-    load.run(Job(server.port, CONCURRENCY, seconds=seconds))
+    load.run(Job(server.port, CONCURRENCY, seconds=seconds, model=server.model))
 
 
 def per_request(server: Server, job: Job) -> tuple[float, float]:
@@ -58,14 +58,19 @@ def per_request(server: Server, job: Job) -> tuple[float, float]:
 
 def whole_request(servers: Sequence[Server], seconds: float) -> Rounds:
     """CPU microseconds per unstreamed request."""
-    return in_turns(servers, lambda server: per_request(server, Job(server.port, CONCURRENCY, seconds=seconds))[0])
+
+    def asked(server: Server) -> float:
+        return per_request(server, Job(server.port, CONCURRENCY, seconds=seconds, model=server.model))[0]
+
+    return in_turns(servers, asked)
 
 
 def chunk(server: Server) -> float:
     """CPU microseconds per relayed chunk: the slope between short and long streams."""
     for _ in range(ATTEMPTS):
-        short, short_reads = per_request(server, Job(server.port, STREAMS, requests=4 * STREAMS, chunks=SHORT))
-        long, long_reads = per_request(server, Job(server.port, STREAMS, requests=STREAMS, chunks=LONG))
+        many = Job(server.port, STREAMS, requests=4 * STREAMS, chunks=SHORT, model=server.model)
+        few = Job(server.port, STREAMS, requests=STREAMS, chunks=LONG, model=server.model)
+        (short, short_reads), (long, long_reads) = per_request(server, many), per_request(server, few)
         if long_reads - short_reads >= UNJOINED * (LONG - SHORT):
             return (long - short) / (LONG - SHORT)
     raise RuntimeError("the machine is too busy: chunks arrive joined, however often it is tried")

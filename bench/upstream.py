@@ -1,7 +1,8 @@
 """A provider that costs next to nothing: it answers chat completions with bytes made in advance.
 
 The answers have the shape of OpenAI's, so that a gateway which reads them has all of its work to do:
-https://platform.openai.com/docs/api-reference/chat/object and .../chat-streaming. A request decides what it gets:
+https://platform.openai.com/docs/api-reference/chat/object and .../chat-streaming. At `/messages` they have that of
+Anthropic's. A request decides what it gets:
 `stream` whether it is streamed, `max_tokens` in how many chunks, `model` how fast.
 
 Run as a process of its own: `python -m bench.upstream PORT`.
@@ -20,10 +21,12 @@ import httptools
 import orjson
 import uvloop
 
+from bench import messages
+from bench.said import ANSWER, HEADERS, framed, text_of, with_length
+
 PACES = {"brisk": 0.010, "calm": 0.200}
 """Seconds between two chunks of a stream, by model."""
 
-ANSWER = "The quick brown fox jumps over the lazy dog. " * 26
 USAGE = {
     "prompt_tokens": 480,
     "completion_tokens": 220,
@@ -37,22 +40,6 @@ IDENTITY = {
     "model": "gpt-4o-mini-2024-07-18",
     "system_fingerprint": "fp_34a54ae93c",
 }
-HEADERS = (
-    b"x-request-id: req_5b1f2c0d9e8a47f6\r\nopenai-processing-ms: 12\r\nopenai-version: 2020-10-01\r\n"
-    b"x-ratelimit-limit-requests: 30000\r\nx-ratelimit-limit-tokens: 150000000\r\n"
-    b"x-ratelimit-remaining-requests: 29999\r\nx-ratelimit-remaining-tokens: 149999000\r\n"
-)
-
-
-def text_of(chunk: int) -> str:
-    """What one chunk of a stream says."""
-    return f" word{chunk}"
-
-
-def with_length(content: bytes) -> bytes:
-    """A whole answer with its head."""
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + HEADERS
-    return head + b"content-length: %d\r\n\r\n" % len(content) + content
 
 
 def whole_answer() -> bytes:
@@ -60,11 +47,6 @@ def whole_answer() -> bytes:
     message: dict[str, Any] = {"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return with_length(orjson.dumps(IDENTITY | {"object": "chat.completion", "choices": [choice], "usage": USAGE}))
-
-
-def framed(content: bytes) -> bytes:
-    """One chunk of the chunked transfer coding: https://www.rfc-editor.org/rfc/rfc9112#section-7.1"""
-    return b"%x\r\n%s\r\n" % (len(content), content)
 
 
 def event(**fields: Any) -> bytes:
@@ -101,6 +83,7 @@ class Provider(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
+        self._foreign = False
         self._pace = 0.0
         self._writes: Iterator[bytes] = iter(())
         self._due: asyncio.TimerHandle | None = None
@@ -118,6 +101,9 @@ class Provider(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._body = b""
 
+    def on_url(self, url: bytes) -> None:
+        self._foreign = url.endswith(b"/messages")
+
     def on_body(self, body: bytes) -> None:
         self._body += body
 
@@ -126,15 +112,20 @@ class Provider(asyncio.Protocol):
         if request.get("stream"):
             self._start_stream(request)
         else:
-            self._transport.write(WHOLE if self._body else READY)
+            self._transport.write((messages.WHOLE if self._foreign else WHOLE) if self._body else READY)
 
     def _start_stream(self, request: dict[str, Any]) -> None:
-        include_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-        self._writes = iter(stream_writes(request["max_tokens"], include_usage))
+        self._writes = iter(self._streamed(request))
         self._pace = PACES[request["model"]]
         self._transport.write(next(self._writes))
         # Streams opened together must not stay in step: a proxy would read a burst where a provider sends a trickle.
         self._due = self._loop.call_later(random.uniform(0, self._pace), self._write_next)
+
+    def _streamed(self, request: dict[str, Any]) -> tuple[bytes, ...]:
+        if self._foreign:
+            return messages.stream_writes(request["max_tokens"])
+        include_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+        return stream_writes(request["max_tokens"], include_usage)
 
     def _write_next(self) -> None:
         self._due = None

@@ -7,21 +7,27 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
+from gateway.config.models import target_of
 from gateway.config.snapshot import Provider, Snapshot
-from gateway.core.call import Headers, UpstreamRequest
 from gateway.dialects import registry
 from gateway.engine.entry import Sink
 from gateway.engine.house import House, Live, Upstream
-from gateway.ports import Authorize, Transport
+from gateway.engine.rediscovery import Rediscovery
+from gateway.ports import Transport
 from gateway.sinks.batch import Batch
 from gateway.sinks.logs import Logs
 from gateway.sinks.metrics import CONTENT_TYPE, Metrics
+from gateway.upstream import discovery
+from gateway.upstream.authorize import authorization
+from gateway.upstream.discovery import Account
 from gateway.upstream.echo import EchoTransport
+from gateway.upstream.media import Media
 from gateway.upstream.transport import HttpTransport
 from gateway.web.app import App
-from gateway.web.chat import Office
+from gateway.web.endpoint import Office
 from gateway.web.reply import HEARTBEAT
 
 now = time.time  # noqa: TID251  here, and nowhere else, is the time of day known
@@ -29,11 +35,11 @@ now = time.time  # noqa: TID251  here, and nowhere else, is the time of day know
 clock = time.monotonic
 """The time that calls are measured by. It is the event loop's own, whose `time()` stands still within one turn."""
 
-SHORTEST_SECRET = 8
-"""Characters of a header's value. A shorter one, such as `true`, would blot out words that mean nothing secret."""
-
 LAG_EVERY = 0.5
 """Seconds between two looks at how late the event loop is."""
+
+LISTS_WITHIN = 3.0
+"""Seconds that a start waits for providers to list their models, where the configuration publishes those."""
 
 
 class Gateway:
@@ -45,7 +51,9 @@ class Gateway:
         self.metrics = Metrics()
         self.metrics.running(snapshot.digest)
         self._batch = Batch((self.metrics, logs))
-        self.live = Live(open_house(snapshot))
+        self._media = Media()
+        self.live = Live(open_house(snapshot, self._media))
+        self._rediscovery = Rediscovery(snapshot, _listed, logs.event)
         office = Office(
             live=self.live,
             sinks=(self._batch, *sinks),
@@ -60,20 +68,34 @@ class Gateway:
 
     async def swap(self, snapshot: Snapshot) -> None:
         """New calls run on the new snapshot from now on; returns when the last call on the old one has ended."""
-        old = self.live.swap(open_house(snapshot))
-        self.metrics.running(snapshot.digest)
-        await old.retire()
+        await self._replace(self._rediscovery.adopt(snapshot))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Gateway]:
         """The gateway with its background work, until the end."""
-        watching = asyncio.get_running_loop().create_task(self._watch_lag())
+        self.live.house.start()
+        loop = asyncio.get_running_loop()
+        background = [loop.create_task(work) for work in (self._watch_lag(), self._rediscovery.run(self._replace))]
         try:
+            await self._rediscovery.ready(LISTS_WITHIN)
             yield self
         finally:
-            watching.cancel()
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
             self._batch.flush()
             await self.live.house.aclose()
+
+    async def _replace(self, snapshot: Snapshot) -> None:
+        house = open_house(snapshot, self._media)
+        house.start()
+        old = self.live.swap(house)
+        self.metrics.running(snapshot.digest)
+        try:
+            await old.retire()
+        except asyncio.CancelledError:
+            await old.aclose()
+            raise
 
     def _exposition(self) -> bytes:
         self._batch.flush()
@@ -87,43 +109,39 @@ class Gateway:
             self.metrics.lag(max(0.0, loop.time() - due))
 
 
-def open_house(snapshot: Snapshot) -> House:
+def open_house(snapshot: Snapshot, media: Media) -> House:
     """Everything that calls on this snapshot need. Opens no connection yet: those come with the first call."""
-    return House(snapshot, {name: _open(provider) for name, provider in snapshot.providers.items() if provider.enabled})
+    upstreams = {name: _open(provider) for name, provider in snapshot.providers.items() if provider.enabled}
+    return House(snapshot, upstreams, media)
 
 
 def _open(provider: Provider) -> Upstream:
-    vendor = provider.vendor
+    dialect = provider.vendor.dialect
+    shown = authorization(provider, now)
     return Upstream(
-        vendor.dialect, registry.load(vendor.dialect), _transport(provider), _authorize(provider), _secrets(provider)
+        dialect, registry.load(dialect), _transport(provider), shown.authorize, shown.secrets, shown.credentials
     )
 
 
-def _secrets(provider: Provider) -> tuple[str, ...]:
-    """What a provider may quote to nobody: its key, and the headers that hold credentials and account names."""
-    key = (provider.api_key.reveal(),) if provider.api_key else ()
-    return key + tuple(value.decode("latin-1") for _, value in provider.headers if len(value) >= SHORTEST_SECRET)
+async def _listed(provider: Provider) -> tuple[str, ...]:
+    return await discovery.models(account(provider), clock)
 
 
-def _transport(provider: Provider) -> Transport:
+def account(provider: Provider) -> Account:
+    """A provider as it is looked at from outside, whether calls may go there or not."""
+    return Account(
+        provider=provider,
+        dialect=registry.load(provider.vendor.dialect),
+        authorization=authorization(provider, now),
+        target=partial(target_of, provider),
+        transport=partial(_transport, provider),
+    )
+
+
+def _transport(provider: Provider, origin: str | None = None) -> Transport:
+    """The way to a provider, or to another host of its vendor."""
     if provider.vendor.in_process:
         return EchoTransport(now)
     url = urlsplit(provider.base_url)
-    return HttpTransport(f"{url.scheme}://{url.netloc}", proxy=provider.proxy, ca_file=provider.ca_file, clock=clock)
-
-
-def _authorize(provider: Provider) -> Authorize:
-    """How requests to this provider show who pays."""
-    headers: Headers = ()
-    if provider.api_key:
-        key = provider.api_key.reveal().encode()
-        headers = {
-            "bearer": ((b"authorization", b"Bearer " + key),),
-            "api_key_header": ((b"api-key", key),),
-            "none": (),
-        }[provider.vendor.credential]
-
-    def authorize(request: UpstreamRequest) -> Headers:
-        return headers
-
-    return authorize
+    origin = origin or f"{url.scheme}://{url.netloc}"
+    return HttpTransport(origin, proxy=provider.proxy, ca_file=provider.ca_file, clock=clock)

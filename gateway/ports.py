@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from gateway.core.call import Headers, UpstreamRequest
+from gateway.core.call import Headers, Json, UpstreamRequest
 from gateway.core.errors import Failure
 
 Clock = Callable[[], float]
@@ -59,5 +59,34 @@ class Transport(Protocol):
         """Closes every connection."""
 
 
+class Media(Protocol):
+    """The way to files that requests link to, for providers that want the files themselves."""
+
+    async def inline(self, body: Json, left: tuple[str, ...] = ()) -> Json:
+        """The request with every linked file in it as a data URL; the same object when there is nothing to fetch.
+
+        Addresses that begin as one of those `left` stay as they are.
+
+        Raises InvalidRequest for what is not to be had, with its place in `param`. Never edits what it is given.
+        """
+
+
 Authorize = Callable[[UpstreamRequest], Headers]
 """The credential headers for a request: constant for a bearer key, computed where requests are signed."""
+
+
+class Credentials(Protocol):
+    """Credentials that are fetched and renewed in the background. Without any, `Authorize` raises UpstreamError."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be quoted to anyone, as it is now."""
+
+    def start(self) -> None:
+        """Begins to fetch, in the running loop."""
+
+    async def ready(self, within: float) -> None:
+        """Waits until it is known whether there are any, which mostly is so; `within` seconds at most."""
+
+    async def aclose(self) -> None:
+        """Renews no more."""

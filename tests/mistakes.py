@@ -14,6 +14,8 @@ def doc(providers: str = "", models: str = "", rest: str = "") -> str:
     )
 
 
+AWS = "  a: {type: bedrock, "
+
 BROKEN: list[tuple[str, str, list[str]]] = [
     (
         "a provider that is not there",
@@ -24,11 +26,6 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "a type that is not there",
         doc("  a: {type: opnai, api_key: x}\n"),
         ["g:3:13: providers.a.type: there is no type `opnai` (did you mean `openai`?)"],
-    ),
-    (
-        "a type of later",
-        doc("  a: {type: anthropic, api_key: hidden}\n"),
-        ["g:3:13: providers.a.type: the type anthropic is not supported yet"],
     ),
     (
         "a type that is missing",
@@ -64,6 +61,89 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         "a key for a type that has none",
         doc("  a: {type: echo, api_key: hidden}\n"),
         ["g:3:28: providers.a.api_key: means nothing to the type echo"],
+    ),
+    (
+        "a discovery where nothing is listed",
+        doc("  a: {type: perplexity, api_key: hidden, models: discover}\n"),
+        ["g:3:50: providers.a.models: the type perplexity lists no models; name them"],
+    ),
+    (
+        "a discovery of deployments",
+        doc("  a: {type: azure, base_url: https://h, api_version: v, api_key: hidden, models: discover}\n"),
+        [
+            "g:3:82: providers.a.models: the type azure lists what could be deployed, not your deployments; name those",
+        ],
+    ),
+    (
+        "a region that is missing",
+        doc("  a: {type: bedrock}\n"),
+        ['g:3:3: providers.a.region: is needed by the type bedrock: write us-east-1, or "${AWS_REGION}"'],
+    ),
+    (
+        "a region whose variable is empty",
+        doc(f"{AWS}region: '${{EMPTY}}'}}\n"),
+        ["g:3:30: providers.a.region: is needed by the type bedrock: the environment variable EMPTY is empty"],
+    ),
+    (
+        "a region whose hosts are not known",
+        doc(f"{AWS}region: cn-north-1}}\n"),
+        ["g:3:30: providers.a.region: is in a cloud of AWS whose hosts are not known; write endpoint_url too"],
+    ),
+    (
+        "half of a pair of keys",
+        doc(f"{AWS}region: eu-west-1, access_key_id: hidden}}\n"),
+        ["g:3:3: providers.a.secret_access_key: is needed with access_key_id"],
+    ),
+    (
+        "the other half of a pair of keys",
+        doc(f"{AWS}region: eu-west-1, access_key_id: '${{EMPTY}}', secret_access_key: hidden}}\n"),
+        [
+            (
+                "g:3:56: providers.a.access_key_id: is needed with secret_access_key: "
+                "the environment variable EMPTY is empty"
+            )
+        ],
+    ),
+    (
+        "a token without its keys",
+        doc(f"{AWS}region: eu-west-1, session_token: hidden}}\n"),
+        [
+            "g:3:3: providers.a.access_key_id: is needed with session_token",
+            "g:3:3: providers.a.secret_access_key: is needed with session_token",
+        ],
+    ),
+    (
+        "a pair of keys in one that is none",
+        doc(f"{AWS}region: eu-west-1, api_key: 'hidden:hidden'}}\n"),
+        [
+            "g:3:50: providers.a.api_key: holds a colon, and is not of the form access_key_id:secret_access_key",
+        ],
+    ),
+    (
+        "a profile beside other credentials",
+        doc(f"{AWS}region: eu-west-1, profile: team, api_key: hidden}}\n"),
+        ["g:3:50: providers.a.profile: would never be used: there are other credentials here"],
+    ),
+    (
+        "an address in the words of other types",
+        doc(f"{AWS}region: eu-west-1, base_url: https://a.example}}\n"),
+        ["g:3:51: providers.a.base_url: means nothing to the type bedrock; write endpoint_url"],
+    ),
+    (
+        "the fields of AWS at a type that knows them not",
+        doc(
+            "  a:\n    type: openai\n    api_key: x\n    region: eu-west-1\n    access_key_id: hidden\n"
+            "    secret_access_key: hidden\n    session_token: hidden\n    profile: p\n"
+            "    endpoint_url: https://a.example\n"
+        ),
+        [
+            "g:6:13: providers.a.region: means nothing to the type openai",
+            "g:7:20: providers.a.access_key_id: means nothing to the type openai",
+            "g:8:24: providers.a.secret_access_key: means nothing to the type openai",
+            "g:9:20: providers.a.session_token: means nothing to the type openai",
+            "g:10:14: providers.a.profile: means nothing to the type openai",
+            "g:11:19: providers.a.endpoint_url: means nothing to the type openai; write base_url",
+        ],
     ),
     (
         "a model without targets",

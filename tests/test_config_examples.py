@@ -23,7 +23,8 @@ SCHEMA = orjson.loads((CONFIG / "gateway.schema.json").read_bytes())
 EXAMPLES = {path.stem: path for path in (CONFIG / "examples").glob("*.yaml")}
 FILES = [CONFIG / "gateway.yaml", *EXAMPLES.values()]
 ENVIRON = {name: "a-key-of-some-vendor" for vendor in VENDORS.values() for name in vendor.env} | {
-    "AZURE_OPENAI_US_API_KEY": "another-key"
+    "AZURE_OPENAI_US_API_KEY": "another-key",
+    "AWS_SECRET_ACCESS_KEY": "a-secret",
 }
 
 
@@ -65,6 +66,8 @@ def test_the_schema_accepts_what_works(path: Path) -> None:
         {"providers": {"a": {}}},
         {"models": {"a": {"targets": [{"provider": "a"}]}}},
         {"models": {"a": {"targets": [], "strategy": "fastest"}}},
+        {"models": {"a": {"targets": [], "unsupported": "ignore"}}},
+        {"providers": {"a": {"type": "bedrock", "region": "Frankfurt"}}},
         {"defaults": {"retries": {"attempts": 0}}},
         {"state": {}},
     ],

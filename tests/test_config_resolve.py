@@ -9,7 +9,9 @@ import pytest
 from gateway.config.addresses import is_loopback
 from gateway.config.read import ConfigError
 from gateway.config.resolve import loads
-from gateway.config.snapshot import Model, Snapshot, Timeouts
+from gateway.config.snapshot import Model, Provider, Snapshot, Timeouts
+from gateway.core.secret import Secret
+from gateway.wire.sigv4 import AwsKeys
 from tests.mistakes import BROKEN, KEY, doc
 
 ENVIRON = {"EMPTY": "", "SHORT": "hunter2"}
@@ -72,6 +74,76 @@ def test_azures_newer_api_wants_no_version() -> None:
 def test_a_local_server_needs_no_key() -> None:
     provider = snapshot(doc("  o: {type: ollama}\n")).providers["o"]
     assert (provider.api_key, provider.base_url) == (None, "http://127.0.0.1:11434/v1")
+
+
+def test_a_vendor_that_wants_bytes_is_not_sent_addresses() -> None:
+    text = doc("  g: {type: gemini, api_key: k, models: [gem]}\n  c: {type: anthropic, api_key: k, models: [cla]}\n")
+    assert [snapshot(text).models[name].targets[0].fetch_media for name in ("gem", "cla")] == [True, False]
+
+
+def bedrock(fields: str) -> Provider:
+    return snapshot(doc(f"  b: {{type: bedrock, region: eu-central-1, {fields}}}\n")).providers["b"]
+
+
+PAIR = "access_key_id: AKIAEXAMPLE, secret_access_key: hidden"
+
+
+@pytest.mark.parametrize(
+    ("fields", "keys", "api_key"),
+    [
+        (PAIR, AwsKeys("AKIAEXAMPLE", Secret("hidden")), None),
+        (f"{PAIR}, session_token: t", AwsKeys("AKIAEXAMPLE", Secret("hidden"), Secret("t")), None),
+        (f"{PAIR}, api_key: ABSKkey", AwsKeys("AKIAEXAMPLE", Secret("hidden")), None),
+        ("api_key: bedrock-api-key-YWJj==", None, Secret("bedrock-api-key-YWJj==")),
+        ("api_key: 'AKIAEXAMPLE00001:hid/d+en:'", AwsKeys("AKIAEXAMPLE00001", Secret("hid/d+en:")), None),
+        (
+            "api_key: 'ASIAEXAMPLE00001:hidden', session_token: t",
+            AwsKeys("ASIAEXAMPLE00001", Secret("hidden"), Secret("t")),
+            None,
+        ),
+        ("profile: team", None, None),
+        ("api_key: '${EMPTY}', access_key_id: '${EMPTY}', secret_access_key: '${EMPTY}'", None, None),
+    ],
+)
+def test_access_keys_count_before_an_api_key_and_that_before_the_default_chain(
+    fields: str, keys: AwsKeys | None, api_key: Secret | None
+) -> None:
+    found = bedrock(fields)
+    assert (found.aws_keys, found.api_key) == (keys, api_key)
+    assert "hidden" not in repr(found)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-5", "us-gov-west-1", "mx-central-1"])
+def test_a_region_leads_to_its_own_host(region: str) -> None:
+    found = snapshot(doc(f"  b: {{type: bedrock, region: {region}}}\n")).providers["b"]
+    assert found.base_url == f"https://bedrock-runtime.{region}.amazonaws.com"
+
+
+def test_an_endpoint_url_replaces_the_regions_host() -> None:
+    text = doc("  b: {type: bedrock, region: cn-north-1, endpoint_url: 'https://a.example/aws/', models: ['x:y/z']}\n")
+    found = snapshot(text)
+    assert found.models["x:y/z"].targets[0].urls["chat"] == "https://a.example/aws/model/x%3Ay%2Fz/converse"
+    assert found.providers["b"].region == "cn-north-1"
+
+
+def test_the_star_of_a_name_reaches_bedrocks_path() -> None:
+    models = "  'aws/*': {targets: [{provider: b, model: '*'}]}\n"
+    found = snapshot(doc("  b: {type: bedrock, region: eu-west-1}\n", models)).model("aws/amazon.nova-lite-v1:0")
+    assert found is not None
+    assert found.targets[0].urls["chat_stream"] == (
+        "https://bedrock-runtime.eu-west-1.amazonaws.com/model/amazon.nova-lite-v1%3A0/converse-stream"
+    )
+
+
+def test_half_a_pair_of_keys_is_no_matter_on_a_disabled_provider() -> None:
+    assert bedrock("access_key_id: '${SHORT}', secret_access_key: '${EMPTY}', enabled: no").aws_keys is None
+
+
+def test_what_is_unsupported_is_dropped_unless_an_error_is_wanted() -> None:
+    own = "  n: {targets: [{provider: echo, model: m}], unsupported: drop}\n"
+    found = snapshot(doc(models=own, rest="defaults: {unsupported: error}\n")).models
+    assert {name: model.unsupported for name, model in found.items()} == {"echo": "error", "m": "error", "n": "drop"}
+    assert snapshot(doc()).models["m"].unsupported == "drop"
 
 
 def test_a_disabled_provider_is_kept_and_never_used() -> None:

@@ -7,6 +7,7 @@ from gateway.core.call import UpstreamRequest
 from gateway.dialects import openai_chat
 from gateway.engine.house import House, Live, Upstream
 from gateway.ports import Exchange, Patience
+from gateway.upstream.media import Media
 
 SNAPSHOT = Snapshot(Server(), {}, {}, (), {})
 
@@ -24,8 +25,28 @@ class Door:
         self.closed += 1
 
 
-def house(door: Door) -> House:
-    return House(SNAPSHOT, {"p": Upstream("openai_chat", openai_chat, door, lambda request: ())})
+class Courier:
+    """Credentials that are fetched; and how often they were begun with and given up."""
+
+    secrets = ("fetched",)
+
+    def __init__(self) -> None:
+        self.started = self.closed = 0
+
+    def start(self) -> None:
+        self.started += 1
+
+    async def ready(self, within: float) -> None:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def house(door: Door, courier: Courier | None = None) -> House:
+    return House(
+        SNAPSHOT, {"p": Upstream("openai_chat", openai_chat, door, lambda request: (), ("written",), courier)}, Media()
+    )
 
 
 async def test_an_empty_house_is_closed_at_once() -> None:
@@ -66,3 +87,18 @@ async def test_new_calls_go_to_the_new_house() -> None:
         assert live.swap(second) is first
         assert seen is first
         assert live.house is second
+
+
+async def test_credentials_are_fetched_as_long_as_the_house_stands() -> None:
+    courier = Courier()
+    lived_in = house(Door(), courier)
+    assert not courier.started
+    lived_in.start()
+    assert (courier.started, courier.closed) == (1, 0)
+    await lived_in.retire()
+    assert courier.closed == 1
+
+
+def test_what_must_not_be_quoted_is_both_written_and_fetched() -> None:
+    assert house(Door(), Courier()).upstreams["p"].secrets == ("written", "fetched")
+    assert house(Door()).upstreams["p"].secrets == ("written",)

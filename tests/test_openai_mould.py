@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.call import Json
-from gateway.dialects.openai_relay import Mould, Relay, mould
+from gateway.dialects.openai_mould import Mould, mould
+from gateway.dialects.openai_relay import Relay
 
 SHAPES: dict[str, Json] = {
     "plain": {},

@@ -216,15 +216,22 @@ def test_usage_told_elsewhere_becomes_one_event_of_its_own(last: bytes) -> None:
     assert all("usage" not in chunk for chunk in chunks(relayed(WORD + last + DONE)))
 
 
-def test_an_event_without_choices_that_tells_something_else_is_kept() -> None:
-    filtered = event(prompt_filter_results=[{"prompt_index": 0}])
-    assert relayed(filtered + WORD + STOP + DONE) == filtered + WORD + STOP + DONE
+def test_what_an_event_without_choices_tells_goes_into_the_next_that_has_some() -> None:
+    filters = [{"prompt_index": 0}]
+    opening, *others = chunks(relayed(event(prompt_filter_results=filters) + WORD + STOP + DONE))
+    assert opening == {**ENVELOPE, "choices": [choice(content="ebb")], "prompt_filter_results": filters}
+    assert others == chunks(relayed(STOP + DONE))
+
+
+def test_an_event_that_tells_nothing_is_left_out() -> None:
+    assert relayed(event() + WORD + STOP + DONE) == WORD + STOP + DONE
+
+
+def test_what_is_told_after_the_last_choice_is_told_at_the_end() -> None:
     moderated = event(moderation=None, prompt_filter_results=[1], usage=COUNTED)
-    assert [one["choices"] for one in chunks(relayed(WORD + STOP + moderated + DONE))] == [
-        [choice(content="ebb")],
-        [choice("stop")],
-        [],
-    ]
+    told = chunks(relayed(WORD + STOP + moderated + DONE, include_usage=True))
+    assert [one["choices"] for one in told] == [[choice(content="ebb")], [choice("stop")], [], []]
+    assert (told[2]["usage"], told[3]["prompt_filter_results"]) == (COUNTED, [1])
 
 
 # The end.

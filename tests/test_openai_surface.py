@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.core.call import Call, Json
 from gateway.core.errors import InvalidRequest
-from gateway.surfaces.openai_chat import DEPTH_LIMIT, KNOWN, NAME_LIMIT, accept
+from gateway.surfaces.checks import DEPTH_LIMIT, NAME_LIMIT
+from gateway.surfaces.openai_chat import KNOWN, accept
 
 HELLO: Json = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
 

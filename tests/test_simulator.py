@@ -76,7 +76,7 @@ async def test_models_are_listed_and_found_by_name(client: sdk.AsyncOpenAI) -> N
 
 async def test_what_is_not_served_is_a_404_in_the_envelope(client: sdk.AsyncOpenAI) -> None:
     with pytest.raises(sdk.NotFoundError) as missing:
-        await client.embeddings.create(model="m", input="x")
+        await client.moderations.create(model="m", input="x")
     assert missing.value.type == "invalid_request_error"
 
 

@@ -14,7 +14,7 @@ import yaml
 import gateway.vendors
 from gateway.dialects import registry
 from gateway.vendors.quirks import QUIRKS
-from gateway.vendors.vendor import CredentialKind, Vendor, urls
+from gateway.vendors.vendor import CredentialKind, Vendor, own_base_url, urls
 
 TABLE = Path(gateway.vendors.__path__[0], "vendors.yaml").read_text()
 
@@ -30,6 +30,7 @@ each_vendor = pytest.mark.parametrize("vendor", VENDORS.values(), ids=VENDORS.ke
 
 def test_the_providers_that_people_name_are_there() -> None:
     assert VENDORS.keys() >= {"openai", "openai_compatible", "azure", "ollama", "vllm", "groq", "echo"}
+    assert VENDORS.keys() >= {"anthropic", "bedrock", "gemini", "cohere", "mistral"}
 
 
 @each_vendor
@@ -53,9 +54,17 @@ def test_a_base_url_is_encrypted_unless_it_is_this_machine(vendor: Vendor) -> No
 def test_every_operation_has_a_path(vendor: Vendor) -> None:
     for paths in (vendor.paths, *vendor.paths_for.values()):
         assert "chat" in paths
-        assert paths.keys() <= {"chat", "embeddings", "models"}
+        assert paths.keys() <= {"chat", "chat_stream", "embeddings", "models", "inference_profiles"}
         assert all(path.startswith("/") for path in paths.values())
+    assert not any(".." in path for path in vendor.paths.values())
+    assert vendor.elsewhere.keys() <= vendor.paths.keys()
     assert vendor.needs_api_version == any("{api_version}" in path for path in vendor.paths.values())
+
+
+@each_vendor
+def test_a_vendor_of_aws_has_regions_and_a_name_to_sign_with(vendor: Vendor) -> None:
+    assert vendor.needs_region == ("{region}" in (vendor.base_url or ""))
+    assert (vendor.credential == "aws") == vendor.needs_region == bool(vendor.signing_name)
 
 
 @each_vendor
@@ -106,3 +115,53 @@ def test_azures_newer_api_names_the_model_in_the_body() -> None:
 def test_a_model_name_cannot_climb_out_of_its_path(model: str) -> None:
     with pytest.raises(ValueError, match="cannot be a model's name"):
         urls(VENDORS["azure"], "https://x.openai.azure.com", model, "1")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "operation", "url"),
+    [
+        ("anthropic", "chat", "https://api.anthropic.com/v1/messages"),
+        ("anthropic", "models", "https://api.anthropic.com/v1/models"),
+        ("gemini", "chat", "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent"),
+        (
+            "gemini",
+            "chat_stream",
+            "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+        ),
+        ("gemini", "embeddings", "https://generativelanguage.googleapis.com/v1beta/models/m:batchEmbedContents"),
+        ("cohere", "chat", "https://api.cohere.com/v2/chat"),
+        ("cohere", "embeddings", "https://api.cohere.com/v2/embed"),
+        ("cohere", "models", "https://api.cohere.com/v1/models"),
+        ("mistral", "embeddings", "https://api.mistral.ai/v1/embeddings"),
+    ],
+)
+def test_each_api_has_its_own_paths(vendor: str, operation: str, url: str) -> None:
+    row = VENDORS[vendor]
+    assert urls(row, own_base_url(row, None), "m", None)[operation] == url
+
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-v1:0"
+ENCODED = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.anthropic.claude-v1%3A0"
+
+
+def test_bedrock_names_the_region_in_its_host_and_any_model_in_its_path() -> None:
+    made = urls(VENDORS["bedrock"], own_base_url(VENDORS["bedrock"], "us-east-1"), ARN, None, "us-east-1")
+    assert made == {
+        "chat": f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{ENCODED}/converse",
+        "chat_stream": f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{ENCODED}/converse-stream",
+        "embeddings": f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{ENCODED}/invoke",
+        "models": "https://bedrock.us-east-1.amazonaws.com/foundation-models",
+        "inference_profiles": "https://bedrock.us-east-1.amazonaws.com/inference-profiles",
+    }
+
+
+def test_an_endpoint_of_ones_own_is_asked_for_everything() -> None:
+    made = urls(VENDORS["bedrock"], "https://vpce.example/aws/", "m", None, "us-east-1")
+    assert made["chat"] == "https://vpce.example/aws/model/m/converse"
+    assert made["models"] == "https://vpce.example/aws/foundation-models"
+
+
+def test_cohere_behind_another_address_lists_its_models_beside_the_second_version() -> None:
+    made = urls(VENDORS["cohere"], "https://proxy.example/cohere/v2", "m", None)
+    assert made["models"] == "https://proxy.example/cohere/v1/models"
+    assert urls(VENDORS["cohere"], "https://proxy.example", "m", None)["models"] == "https://proxy.example/models"

@@ -20,7 +20,12 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+providers = typer.Typer(help="The providers: which there are, whether they are well, which models they list.")
+cli.add_typer(providers, name="providers", no_args_is_help=True)
+
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of text.")]
+
+Config = Annotated[Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")]
 
 
 def main() -> None:
@@ -44,9 +49,7 @@ def _options(
 
 @cli.command()
 def serve(
-    config: Annotated[
-        Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")
-    ] = None,
+    config: Config = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on, instead of server.host.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port, instead of server.port.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one is not supported yet.")] = 1,
@@ -61,17 +64,54 @@ def serve(
 @cli.command()
 def check(
     file: Annotated[Path, typer.Argument(help="The configuration to check.")],
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the providers whether they list the models that are named.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a configuration; print every complaint with its line and column."""
     from gateway.cli.check import run
 
-    raise typer.Exit(run(file, as_json=as_json))
+    raise typer.Exit(run(file, online=online, as_json=as_json))
+
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names of providers; all, if none is given.")]
+
+
+@providers.command("list")
+def providers_list(config: Config = None, as_json: AsJson = False) -> None:
+    """Show the providers, without asking them anything."""
+    from gateway.cli.providers import show
+
+    raise typer.Exit(show(config, as_json=as_json))
+
+
+@providers.command("test")
+def providers_test(
+    names: Names = None,
+    config: Config = None,
+    model: Annotated[
+        str | None, typer.Option(help="Test by a call to this model, for one token. Otherwise nothing is spent.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test whether providers are reached and take the credentials."""
+    from gateway.cli.providers import run_test
+
+    raise typer.Exit(run_test(config, names or [], model=model, as_json=as_json))
+
+
+@providers.command("models")
+def providers_models(names: Names = None, config: Config = None, as_json: AsJson = False) -> None:
+    """List the models that the providers' APIs list."""
+    from gateway.cli.providers import show_models
+
+    raise typer.Exit(show_models(config, names or [], as_json=as_json))
 
 
 @cli.command()
 def simulate(
-    type: Annotated[str, typer.Option(help="The provider to play: openai.")] = "openai",
+    type: Annotated[str, typer.Option(help="The provider type to play, such as anthropic.")] = "openai",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8080,
     fail: Annotated[
         list[str] | None, typer.Option(help="STATUS:SHARE, such as 429:0.2; also reset, html, no-done, ...")

@@ -9,23 +9,34 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
+from gateway.config.complaints import Complaint
+from gateway.config.doubts import doubts
 from gateway.config.read import ConfigError
-from gateway.config.resolve import load
+from gateway.config.resolve import Loaded, load_all
 
 
-def run(file: Path, *, as_json: bool) -> int:
-    """Prints every complaint about the file. Returns the exit status: 0 if there are none, else 1."""
+def run(file: Path, *, online: bool = False, as_json: bool) -> int:
+    """Prints every complaint about the file. Returns the exit status: 0 if there are none, else 1.
+
+    With `online`, providers are asked for their models too. What comes of that are warnings, which change no status:
+    a provider that is away today, or lists less than it serves, does not make a file wrong.
+    """
     try:
-        snapshot = load(file, os.environ)
+        loaded = load_all(file, os.environ)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
+    warnings = _asked(loaded) if online else ()
     if as_json:
-        print(orjson.dumps({"ok": True, "complaints": []}).decode())
-    else:
-        models = len(snapshot.models) + len(snapshot.patterns)
-        counts = f"{len(snapshot.providers)} providers, {models} models, {len(snapshot.keys)} keys"
-        Console(highlight=False).print(f"[green]{file} is good[/green]: {counts}.")
+        told = {"ok": True, "complaints": [], "warnings": [asdict(warning) for warning in warnings]}
+        print(orjson.dumps(told).decode())
+        return 0
+    for warning in warnings:
+        Console(highlight=False, markup=False).print(f"{warning} (warning)", style="yellow", soft_wrap=True)
+    snapshot = loaded.snapshot
+    models = len(snapshot.models) + len(snapshot.patterns)
+    counts = f"{len(snapshot.providers)} providers, {models} models, {len(snapshot.keys)} keys"
+    Console(highlight=False).print(f"[green]{file} is good[/green]: {counts}.", soft_wrap=True)
     return 0
 
 
@@ -37,3 +48,17 @@ def complain(error: ConfigError, *, as_json: bool) -> None:
         return
     for complaint in error.complaints:
         print(complaint)
+
+
+def _asked(loaded: Loaded) -> tuple[Complaint, ...]:
+    """What the providers say to the models that are named, and which of them cannot be asked."""
+    from gateway.cli.providers import look_at_all
+
+    providers = loaded.snapshot.providers
+    checks = look_at_all([provider for provider in providers.values() if not provider.vendor.in_process])
+    away = loaded.review.beside()
+    for check in checks:
+        if check.error:
+            away.complain(("providers", check.provider), check.error)
+    listed = {check.provider: check.models for check in checks if check.models is not None}
+    return tuple(sorted((*away.complaints, *doubts(loaded.spec, providers, listed, loaded.review))))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import socket
 import sys
 from dataclasses import replace
@@ -16,15 +15,13 @@ from rich.console import Console
 
 from gateway.app import Gateway, now
 from gateway.cli.check import complain
+from gateway.cli.configuration import configured
 from gateway.config.addresses import is_loopback
-from gateway.config.environment import Found, from_environment
+from gateway.config.environment import Found
 from gateway.config.read import ConfigError
-from gateway.config.resolve import load
 from gateway.config.snapshot import Snapshot
 from gateway.sinks.logs import Logs, Writer
 from gateway.web.server import listen, server
-
-OLLAMA = ("127.0.0.1", 11434)
 
 
 def run(config: Path | None, *, host: str | None, port: int | None, workers: int, as_json: bool) -> int:
@@ -32,7 +29,7 @@ def run(config: Path | None, *, host: str | None, port: int | None, workers: int
     if workers > 1:
         return _sorry("--workers above 1 is not supported yet; run one process per core, each on a port of its own.", 2)
     try:
-        snapshot, found = _snapshot(config)
+        snapshot, found = configured(config)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
@@ -78,7 +75,7 @@ async def _serve(snapshot: Snapshot, listening: socket.socket, *, human: bool) -
             if not snapshot.keys:
                 logs.event("warning", "no_keys", message="No keys are configured: everyone on this machine may call.")
             _settle_down()
-            serving = server(gateway.app, drain=snapshot.server.drain)
+            serving = server(gateway.app, gateway.app.calls, drain=snapshot.server.drain)
             serving.stop_on_signals(asyncio.get_running_loop())
             await serving.serve(sockets=[listening])
             logs.event("info", "stopped")
@@ -94,21 +91,6 @@ def _settle_down() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def _snapshot(config: Path | None) -> tuple[Snapshot, tuple[Found, ...]]:
-    if config is not None:
-        return load(config, os.environ), ()
-    return from_environment(os.environ, ollama=_answers(OLLAMA))
-
-
-def _answers(address: tuple[str, int]) -> bool:
-    """Whether something listens there."""
-    try:
-        with socket.create_connection(address, timeout=0.2):
-            return True
-    except OSError:
-        return False
 
 
 def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], listening: socket.socket) -> None:

@@ -8,10 +8,9 @@ import sys
 
 import uvloop
 
+from gateway.simulator.api import GRAMMARS
 from gateway.simulator.faults import Faults, Unreadable, read
 from gateway.simulator.server import Simulator
-
-TYPES = ("openai",)
 
 
 def run(
@@ -25,11 +24,9 @@ def run(
     stall_after: int | None,
 ) -> int:
     """Plays the provider until it is interrupted. Returns the exit status."""
-    if type not in TYPES:
-        print(
-            f"gateway: there is no simulator of type `{type}` yet; there is one of: {', '.join(TYPES)}.",
-            file=sys.stderr,
-        )
+    if type not in GRAMMARS:
+        known = ", ".join(sorted(GRAMMARS))
+        print(f"gateway: there is no provider type `{type}`; there are: {known}.", file=sys.stderr)
         return 2
     try:
         faults = read(
@@ -43,20 +40,20 @@ def run(
         print(f"gateway: {error}", file=sys.stderr)
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_play(faults, port))
+        return runner.run(_play(type, faults, port))
 
 
-async def _play(faults: Faults, port: int) -> int:
+async def _play(type: str, faults: Faults, port: int) -> int:
     stopped = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
-    simulator = Simulator(faults)
+    simulator = Simulator(faults, type=type)
     try:
         await simulator.start(port)
     except OSError as error:
         print(f"gateway: cannot listen on port {port}: {error.strerror}.", file=sys.stderr)
         return 1
-    print(f"openai, simulated, at {simulator.url}", flush=True)
+    print(f"{type}, simulated, at {simulator.url}", flush=True)
     await stopped.wait()
     await simulator.aclose()
     return 0

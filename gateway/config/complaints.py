@@ -73,6 +73,12 @@ class Review:
         self.complaints: list[Complaint] = []
         self._unread: set[Steps] = set()
 
+    def beside(self) -> Review:
+        """A review of the same file with nothing noted in it yet."""
+        other = Review(self.file)
+        other.places = self.places
+        return other
+
     def complain(self, path: Steps, message: str, mark: Mark | None = None) -> None:
         """Notes a complaint, at `mark` or else where the value at `path`, or what should hold it, stands."""
         mark = mark or self._nearest(path).mark

@@ -8,13 +8,14 @@ read like any other, so it is also what a file that does the same looks like; it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from gateway.config.complaints import ConfigError
 from gateway.config.resolve import loads
 from gateway.config.snapshot import Snapshot
-from gateway.config.spec import PROVIDER_TYPES_NOT_YET
 from gateway.config.vendor_table import VENDORS
+from gateway.vendors.vendor import Vendor
 
 NAME = "environment"
 """What stands for the file's name in complaints."""
@@ -24,6 +25,22 @@ ALSO: Mapping[str, Mapping[str, str]] = {
 }
 """What a vendor needs besides its key, from the variables that its own SDK reads."""
 
+AWS_FILE = "~/.aws/credentials"
+AWS_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+NO_KEYS: Mapping[str, Mapping[str, str]] = {
+    "AWS_ACCESS_KEY_ID": {
+        "access_key_id": "${AWS_ACCESS_KEY_ID}",
+        "secret_access_key": "${AWS_SECRET_ACCESS_KEY}",
+        "session_token": "${AWS_SESSION_TOKEN:-}",
+    },
+    "AWS_PROFILE": {},
+    "AWS_WEB_IDENTITY_TOKEN_FILE": {},
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": {},
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": {},
+    AWS_FILE: {},
+}
+"""What is written for a source that is not an `api_key`. Nothing: AWS's default chain reads it."""
 
 OLLAMA = "ollama"
 """The vendor that is found by asking this machine."""
@@ -34,18 +51,20 @@ class Found:
     """One thing that was found."""
 
     provider: str
-    variable: str | None = None
-    """Where its key is. None: it needs none."""
+    source: str | None = None
+    """The variable, or the file, that its credentials are in. None: it needs none."""
     models: tuple[str, ...] = ()
     """The public names, or patterns of them, that lead to it."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Its entry in `providers`, as it is written."""
     note: str | None = None
-    """Why it is not used, though its variable is set."""
+    """Why it is not used, though its source is there."""
 
     def __str__(self) -> str:
         if self.note:
             return f"{self.provider}: {self.note}"
-        key = f" ({self.variable})" if self.variable else ""
-        return f"{self.provider}{key}: {', '.join(self.models)}"
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.provider}{source}: {', '.join(self.models)}"
 
 
 def from_environment(environ: Mapping[str, str], *, ollama: bool) -> tuple[Snapshot, tuple[Found, ...]]:
@@ -53,9 +72,8 @@ def from_environment(environ: Mapping[str, str], *, ollama: bool) -> tuple[Snaps
 
     `ollama` says whether one answers on this machine.
     """
-    found = [_tried(candidate, environ) for candidate in _candidates(environ, ollama)]
-    snapshot = loads(as_text(found), name=NAME, environ=environ)
-    return snapshot, (*found, *_not_yet(environ))
+    found = tuple(_tried(candidate, environ) for candidate in _candidates(environ, ollama))
+    return loads(as_text(found), name=NAME, environ=environ), found
 
 
 def as_text(found: Iterable[Found]) -> str:
@@ -65,9 +83,7 @@ def as_text(found: Iterable[Found]) -> str:
 
 
 def _provider_line(found: Found) -> str:
-    key = {"api_key": f"${{{found.variable}}}"} if found.variable else {}
-    fields = {"type": found.provider, **key, **ALSO.get(found.provider, {})}
-    written = ", ".join(f'{name}: "{value}"' for name, value in fields.items())
+    written = ", ".join(f'{name}: "{value}"' for name, value in found.fields.items())
     models = ", ".join(f'"{model}"' for model in found.models if model != _prefixed(found.provider))
     return f"  {found.provider}: {{{written}, models: [{models}]}}"
 
@@ -79,11 +95,35 @@ def _model_line(found: Found) -> str:
 def _candidates(environ: Mapping[str, str], ollama: bool) -> Iterator[Found]:
     taken: set[str] = set()
     for vendor in VENDORS.values():
-        variable = next((name for name in vendor.env if environ.get(name)), None)
-        if variable or vendor.in_process or (ollama and vendor.name == OLLAMA):
+        source = _source(vendor, environ)
+        if source or vendor.in_process or (ollama and vendor.name == OLLAMA):
             names = (_prefixed(vendor.name), *vendor.models)
-            yield Found(vendor.name, variable, tuple(name for name in names if name not in taken))
+            models = tuple(name for name in names if name not in taken)
+            yield Found(vendor.name, source, models, _fields(vendor, source, environ))
             taken.update(names)
+
+
+def _source(vendor: Vendor, environ: Mapping[str, str]) -> str | None:
+    variable = next((name for name in vendor.env if environ.get(name)), None)
+    # The file is there on many machines for other services of AWS; with a region beside it somebody means to call one.
+    if not variable and vendor.signing_name and any(map(environ.get, AWS_REGIONS)) and _aws_file(environ).is_file():
+        return AWS_FILE
+    return variable
+
+
+def _aws_file(environ: Mapping[str, str]) -> Path:
+    """https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html."""
+    return Path(environ.get("AWS_SHARED_CREDENTIALS_FILE") or f"{environ.get('HOME', '')}/.aws/credentials")
+
+
+def _fields(vendor: Vendor, source: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    fields: dict[str, str] = {"type": vendor.name}
+    if source:
+        fields.update(NO_KEYS.get(source, {"api_key": f"${{{source}}}"}))
+    if vendor.needs_region:
+        region = next((name for name in AWS_REGIONS if environ.get(name)), AWS_REGIONS[0])
+        fields["region"] = f"${{{region}}}"
+    return {**fields, **ALSO.get(vendor.name, {})}
 
 
 def _prefixed(provider: str) -> str:
@@ -96,13 +136,5 @@ def _tried(found: Found, environ: Mapping[str, str]) -> Found:
         loads(as_text([found]), name=NAME, environ=environ)
     except ConfigError as error:
         faults = "; ".join(complaint.message for complaint in error.complaints)
-        return Found(found.provider, found.variable, note=f"{found.variable} is set, but {faults}")
+        return replace(found, note=f"{found.source} is set, but {faults}")
     return found
-
-
-def _not_yet(environ: Mapping[str, str]) -> Iterator[Found]:
-    for type, variables in PROVIDER_TYPES_NOT_YET.items():
-        variable = next((name for name in variables if environ.get(name)), None)
-        if variable and type not in VENDORS:
-            note = f"{variable} is set, but the type {type} is not supported yet"
-            yield Found(type, variable, note=note)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gateway.config.complaints import Mark, Place, Review, Steps, closest, did_you_mean, quoted
@@ -46,6 +46,8 @@ class Filler:
             dict: self._dict,
             Literal: self._choice,
             Annotated: self._annotated,
+            UnionType: self._list_or_word,
+            Union: self._list_or_word,
         }
 
     def record(self, shape: type[Record], node: Node, path: Steps = ()) -> Record:
@@ -101,6 +103,15 @@ class Filler:
             raise ValueError("must be a list, such as [a, b]")
         values = [self._value(get_args(shape)[0], item, (*path, index)) for index, item in enumerate(node.items)]
         return ["" if value is UNREAD else value for value in values]
+
+    def _list_or_word(self, shape: Any, node: Node, path: Steps) -> list[Any] | str:
+        items, words = get_args(shape)
+        if not isinstance(node, Scalar):
+            return self._list(items, node, path)
+        text = self._text(node, path)
+        if text and text not in get_args(words):
+            raise ValueError(f"must be a list, such as [a, b], or {' or '.join(get_args(words))}")
+        return text
 
     def _dict(self, shape: Any, node: Node, path: Steps) -> dict[str, Any]:
         key_shape, value_shape = get_args(shape)
@@ -224,7 +235,7 @@ def _required(shape: type) -> dict[str, Any]:
 
 
 def _without_none(shape: Any) -> tuple[Any, bool]:
-    if get_origin(shape) in (Union, UnionType):
+    if get_origin(shape) in (Union, UnionType) and NoneType in get_args(shape):
         return get_args(shape)[0], True
     return shape, False
 

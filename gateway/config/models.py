@@ -10,10 +10,11 @@ from gateway.config.snapshot import Model, Provider, Timeouts
 from gateway.config.spec import ModelSpec, RetriesSpec, Spec, TargetSpec, TimeoutsSpec
 from gateway.core.call import Target
 from gateway.vendors.quirks import QUIRKS
-from gateway.vendors.vendor import urls
 
 CLIENTS_OWN = ("messages", "model", "stream", "stream_options")
 """Request fields that decide how the answer is read: what the client did not send, it does not expect."""
+
+NO_DEFAULTS: Mapping[str, object] = {}
 
 ATTEMPTS = 3
 """Where nothing is written: the first try, one more, and one somewhere else."""
@@ -42,6 +43,14 @@ def published(spec: Spec, providers: Mapping[str, Provider], review: Review) -> 
     return found
 
 
+def to_discover(spec: Spec, providers: Mapping[str, Provider]) -> dict[str, Model]:
+    """By provider: what each model is like that its API will turn out to list, as a pattern of any name."""
+    asked = (
+        provider for provider in providers.values() if provider.enabled and spec.providers[provider.name].discovers
+    )
+    return {provider.name: _plain_model("*", target_of(provider, "*"), spec) for provider in asked}
+
+
 def patterns(models: Mapping[str, Published]) -> tuple[tuple[str, str, Model], ...]:
     """(prefix, suffix, model) of the names with a `*`, the most particular first."""
     split = [(*name.partition("*"), entry.model) for name, entry in models.items() if "*" in name]
@@ -64,11 +73,22 @@ def _all(spec: Spec, providers: Mapping[str, Provider], review: Review) -> Itera
     for name, written in spec.models.items():
         yield Published(_model(name, written, spec, providers, review), ("models", name))
     for provider in providers.values():
-        for index, name in enumerate(spec.providers[provider.name].models):
+        for index, name in enumerate(spec.providers[provider.name].model_names):
             if provider.enabled and name:
-                target = _target(provider, TargetSpec(provider.name, name), {})
-                model = Model(name, (target,), (1.0,), timeouts=_timeouts(spec), attempts=_attempts(spec))
-                yield Published(model, ("providers", provider.name, "models", index))
+                target = target_of(provider, name)
+                yield Published(_plain_model(name, target, spec), ("providers", provider.name, "models", index))
+
+
+def _plain_model(name: str, target: Target, spec: Spec) -> Model:
+    """A model that has no entry of its own."""
+    return Model(
+        name=name,
+        targets=(target,),
+        weights=(1.0,),
+        timeouts=_timeouts(spec),
+        attempts=_attempts(spec),
+        unsupported=spec.defaults.unsupported,
+    )
 
 
 def _model(name: str, written: ModelSpec, spec: Spec, providers: Mapping[str, Provider], review: Review) -> Model:
@@ -79,12 +99,13 @@ def _model(name: str, written: ModelSpec, spec: Spec, providers: Mapping[str, Pr
     chosen = list(_targets(name, written, spec, providers, review))
     return Model(
         name=name,
-        targets=tuple(_target(provider, target, written.defaults) for provider, target in chosen),
+        targets=tuple(target_of(provider, target.model, written.defaults) for provider, target in chosen),
         weights=tuple(target.weight for _, target in chosen),
         strategy=written.strategy,
         fallbacks=tuple(written.fallbacks),
         timeouts=_timeouts(spec, written.timeouts),
         attempts=_attempts(spec, written.retries),
+        unsupported=written.unsupported or spec.defaults.unsupported,
     )
 
 
@@ -111,16 +132,20 @@ def _targets(
         review.complain(path, "every target is on a disabled provider")
 
 
-def _target(provider: Provider, written: TargetSpec, defaults: Mapping[str, object]) -> Target:
+def target_of(provider: Provider, model: str, defaults: Mapping[str, object] = NO_DEFAULTS) -> Target:
+    """A model at a provider. Raises ValueError for a name that no URL can hold."""
     return Target(
         provider=provider.name,
-        model=written.model,
-        urls=urls(provider.vendor, provider.base_url, written.model, provider.api_version),
+        model=model,
+        urls=provider.urls(model),
         headers=provider.headers,
         quirks=tuple(QUIRKS[name] for name in provider.vendor.quirks),
         defaults=defaults,
         send_user_id=provider.send_user_id,
         done_marker=provider.vendor.done_marker,
+        fetch_media=provider.vendor.fetch_media,
+        own_links=provider.vendor.own_links,
+        inputs_at_once=provider.vendor.inputs_at_once,
     )
 
 

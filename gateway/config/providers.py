@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.config.aws import check_aws, resolve_access
 from gateway.config.complaints import Review, did_you_mean, quoted
 from gateway.config.fill import empty_because
 from gateway.config.snapshot import Provider
-from gateway.config.spec import PROVIDER_TYPES_NOT_YET, ProviderSpec
+from gateway.config.spec import ProviderSpec
 from gateway.core.call import Headers
 from gateway.core.secret import Secret
-from gateway.vendors.vendor import Vendor
+from gateway.vendors.vendor import Vendor, own_base_url
 
 
 def resolve_provider(
@@ -19,30 +20,29 @@ def resolve_provider(
     """The provider, or None where its type is unknown. What is wrong with it is noted in the review."""
     vendor = vendors.get(written.type)
     if vendor is None:
-        _complain_of_type(name, written.type, vendors, review)
+        path = ("providers", name, "type")
+        if written.type:  # an empty one has its complaint already
+            review.complain(path, f"there is no type {review.shown(path)}{did_you_mean(written.type, vendors)}")
         return None
-    base_url = written.base_url or vendor.base_url or ""
+    base_url = written.base_url or written.endpoint_url or own_base_url(vendor, written.region)
     _check(name, written, vendor, base_url, review)
+    check_aws(("providers", name), written, vendor, review)
+    access = resolve_access(written, vendor)
     return Provider(
         name=name,
         vendor=vendor,
         base_url=base_url,
-        api_key=written.api_key,
+        api_key=access.api_key,
         headers=_headers(written),
         proxy=written.proxy,
         ca_file=written.ca_file,
         api_version=written.api_version,
+        region=written.region,
+        aws_keys=access.keys,
+        aws_profile=written.profile,
         send_user_id=written.send_user_id,
         enabled=written.enabled,
     )
-
-
-def _complain_of_type(name: str, type: str, vendors: Mapping[str, Vendor], review: Review) -> None:
-    path = ("providers", name, "type")
-    if type in PROVIDER_TYPES_NOT_YET:
-        review.complain(path, f"the type {type} is not supported yet")
-    elif type:  # an empty one has its complaint already
-        review.complain(path, f"there is no type {review.shown(path)}{did_you_mean(type, vendors)}")
 
 
 def _check(name: str, written: ProviderSpec, vendor: Vendor, base_url: str, review: Review) -> None:
@@ -62,9 +62,18 @@ def _check(name: str, written: ProviderSpec, vendor: Vendor, base_url: str, revi
         review.complain(("providers", name, "api_version"), f"means nothing to the type {vendor.name}")
     if written.api_key and vendor.credential == "none":
         review.complain(("providers", name, "api_key"), f"means nothing to the type {vendor.name}")
-    for index, model in enumerate(written.models):
+    _check_discovery(name, written, vendor, review)
+    for index, model in enumerate(written.model_names):
         if model in (".", ".."):
             review.complain(("providers", name, "models", index), f"{quoted(model)} cannot be part of a URL")
+
+
+def _check_discovery(name: str, written: ProviderSpec, vendor: Vendor, review: Review) -> None:
+    path = ("providers", name, "models")
+    if written.discovers and vendor.names_deployments:
+        review.complain(path, f"the type {vendor.name} lists what could be deployed, not your deployments; name those")
+    elif written.discovers and "models" not in vendor.paths:
+        review.complain(path, f"the type {vendor.name} lists no models; name them")
 
 
 def _headers(written: ProviderSpec) -> Headers:

@@ -7,13 +7,13 @@ has a complaint already, so that one mistake is told once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
 from gateway.config.keys import check_host, resolve_keys
-from gateway.config.models import check_fallbacks, patterns, published
+from gateway.config.models import check_fallbacks, patterns, published, to_discover
 from gateway.config.providers import resolve_provider
 from gateway.config.read import read
 from gateway.config.snapshot import Key, Model, Server, Snapshot
@@ -22,8 +22,23 @@ from gateway.config.vendor_table import VENDORS
 from gateway.vendors.vendor import Vendor
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, with what it was made of."""
+
+    snapshot: Snapshot
+    spec: Spec
+    review: Review
+    """Knows where each value stands."""
+
+
 def load(path: Path, environ: Mapping[str, str]) -> Snapshot:
     """The configuration in a file. Raises ConfigError, also for a file that cannot be read."""
+    return load_all(path, environ).snapshot
+
+
+def load_all(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """The same, with what it was made of."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -32,14 +47,20 @@ def load(path: Path, environ: Mapping[str, str]) -> Snapshot:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         raise ConfigError([Complaint(str(path), line, column, "", "is not UTF-8 text; save it as UTF-8")]) from None
-    return loads(text, name=str(path), environ=environ)
+    return loads_all(text, name=str(path), environ=environ)
 
 
 def loads(text: str, *, name: str, environ: Mapping[str, str]) -> Snapshot:
     """The configuration in a text. Raises ConfigError; `name` is what its complaints call the file."""
+    return loads_all(text, name=name, environ=environ).snapshot
+
+
+def loads_all(text: str, *, name: str, environ: Mapping[str, str]) -> Loaded:
+    """The same, with what it was made of."""
     review = Review(name)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return resolve(read(Spec, text, review, environ), VENDORS, review, digest)
+    spec = read(Spec, text, review, environ)
+    return Loaded(resolve(spec, VENDORS, review, digest), spec, review)
 
 
 def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: str) -> Snapshot:
@@ -48,8 +69,19 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     providers = {name: provider for name, provider in found.items() if provider}
     names = published(spec, providers, review)
     exact = {name: entry.model for name, entry in names.items() if "*" not in name}
-    snapshot = Snapshot(_server(spec), providers, exact, patterns(names), {}, spec.default_model, digest)
-    snapshot = replace(snapshot, models=exact | _aliases(spec, snapshot, review))
+    snapshot = Snapshot(
+        server=_server(spec),
+        providers=providers,
+        models=exact,
+        patterns=patterns(names),
+        keys={},
+        default_model=spec.default_model,
+        to_discover=to_discover(spec, providers),
+        digest=digest,
+    )
+    aliases = _aliases(spec, snapshot, review)
+    waiting = {alias: name for alias, name in spec.aliases.items() if snapshot.to_discover and alias not in aliases}
+    snapshot = replace(snapshot, models=exact | aliases, waiting_aliases=waiting)
     if _names_are_known(spec, review):
         _check_names(spec, snapshot, review)
     check_fallbacks(spec, {name: model.name for name, model in snapshot.models.items()}, review)
@@ -104,7 +136,12 @@ def _names(snapshot: Snapshot) -> list[str]:
 
 
 def _names_are_known(spec: Spec, review: Review) -> bool:
-    """Whether all that publishes names could be read, so that a name that is not there is truly missing."""
+    """Whether all that publishes names could be read, so that a name that is not there is truly missing.
+
+    It is not so where a provider has yet to say what it lists.
+    """
+    if any(provider.discovers and provider.enabled for provider in spec.providers.values()):
+        return False
     sections = [("providers",), ("models",), ("aliases",), *(("providers", name, "models") for name in spec.providers)]
     return all(review.read_well(path) for path in sections)
 

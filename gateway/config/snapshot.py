@@ -12,8 +12,12 @@ from typing import Literal
 from gateway.core.call import Headers, Target
 from gateway.core.secret import Secret
 from gateway.vendors.vendor import Vendor, urls
+from gateway.wire.sigv4 import AwsKeys
 
 Strategy = Literal["weighted", "ordered"]
+
+Unsupported = Literal["drop", "error"]
+"""What happens to fields of a request that a provider cannot express: they are dropped, or the request is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,18 @@ class Provider:
     ca_file: str | None = None
     """Certificate authorities to trust instead of the system's."""
     api_version: str | None = None
+    region: str | None = None
+    """Of AWS, where the vendor has regions."""
+    aws_keys: AwsKeys | None = None
+    """What requests are signed with. There are these, or an `api_key`, or neither and the default chain is asked."""
+    aws_profile: str | None = None
+    """The profile that the default chain begins with."""
     send_user_id: bool = False
     enabled: bool = True
+
+    def urls(self, model: str) -> dict[str, str]:
+        """The URL of every operation for one model. Raises ValueError for a name that no URL can hold."""
+        return urls(self.vendor, self.base_url, model, self.api_version, self.region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Model:
     timeouts: Timeouts = Timeouts()
     attempts: int = 3
     """Upstream attempts for one call at most, over all targets and fallbacks."""
+    unsupported: Unsupported = "drop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,10 @@ class Snapshot:
     keys: Mapping[bytes, Key]
     """By the SHA-256 of the key. Empty: everyone may call, and only from this machine."""
     default_model: str | None = None
+    to_discover: Mapping[str, Model] = field(default_factory=dict)
+    """By provider: what the models are like that its API lists, as a pattern of any name. See `config.discovered`."""
+    waiting_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Aliases of names that are known only once the providers have said what they list."""
     digest: str = ""
     """SHA-256 of the configuration as it was read, in hex."""
 
@@ -106,10 +125,10 @@ class Snapshot:
             return found
         for prefix, suffix, model in self.patterns:
             if len(name) > len(prefix) + len(suffix) and name.startswith(prefix) and name.endswith(suffix):
-                return self._filled_in(model, name[len(prefix) : len(name) - len(suffix)])
+                return self.filled_in(model, name[len(prefix) : len(name) - len(suffix)])
         return None
 
-    def _filled_in(self, model: Model, text: str) -> Model | None:
+    def filled_in(self, model: Model, text: str) -> Model | None:
         """A pattern's model, with what the `*` stood for put into the names of its targets."""
         try:
             return replace(model, targets=tuple(self._target(target, text) for target in model.targets))
@@ -117,6 +136,5 @@ class Snapshot:
             return None
 
     def _target(self, target: Target, text: str) -> Target:
-        provider = self.providers[target.provider]
         name = target.model.replace("*", text, 1)
-        return replace(target, model=name, urls=urls(provider.vendor, provider.base_url, name, provider.api_version))
+        return replace(target, model=name, urls=self.providers[target.provider].urls(name))

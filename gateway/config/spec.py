@@ -27,6 +27,7 @@ from gateway.config.values import (
     Pattern,
     Port,
     Proxy,
+    Region,
     Size,
     Text,
     Wait,
@@ -36,6 +37,8 @@ from gateway.config.values import (
 
 STRICT = {"extra": "forbid", "arbitrary_types_allowed": True, "use_attribute_docstrings": True}
 """For pydantic: other fields are refused, and the words under each field describe it."""
+
+DISCOVER = "discover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,25 @@ class ProviderSpec:
     __pydantic_config__ = STRICT
 
     type: Text
-    """The kind of server: openai, azure, openai_compatible, ollama, groq, ..."""
+    """The kind of server: openai, anthropic, bedrock, azure, gemini, cohere, openai_compatible, ollama, groq, ..."""
     api_key: Credential | None = None
     """The credential, best given as "${VARIABLE}" or file:/path."""
     base_url: Address | None = None
     """The prefix of the API, such as https://host/v1, where it is not the type's own."""
     api_version: Name | None = None
     """The version of the API, where the type wants one (azure)."""
+    region: Region | None = None
+    """The region of AWS (bedrock): us-east-1."""
+    access_key_id: Credential | None = None
+    """With `secret_access_key`, what requests to AWS are signed with. Without either, AWS's default chain has it."""
+    secret_access_key: Credential | None = None
+    """The secret that belongs to `access_key_id`."""
+    session_token: Credential | None = None
+    """What comes with temporary credentials of AWS besides the two."""
+    profile: Text | None = None
+    """The profile of the AWS configuration files to take credentials from."""
+    endpoint_url: Address | None = None
+    """Where Bedrock is reached, if not at the region's own address: a VPC endpoint, a proxy."""
     organization: Credential | None = None
     """Sent as `openai-organization`."""
     project: Credential | None = None
@@ -84,8 +99,18 @@ class ProviderSpec:
     """An HTTP proxy on the way: http://user:password@host:port."""
     ca_file: Text | None = None
     """A PEM file of certificate authorities to trust instead of the system's."""
-    models: list[Pattern] = field(default_factory=list)
-    """Models that are published under their own names, without an entry in `models`."""
+    models: list[Pattern] | Literal["discover"] = field(default_factory=list)
+    """Models that are published under their own names, without an entry in `models`; `discover`: those it lists."""
+
+    @property
+    def model_names(self) -> list[str]:
+        """Those that are written."""
+        return [] if self.models == DISCOVER else list(self.models)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether the provider is to be asked which there are."""
+        return self.models == DISCOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +175,8 @@ class ModelSpec:
     """Retries for this model."""
     defaults: dict[Text, Json] = field(default_factory=dict)
     """Fields of the request that are filled in where the client sent nothing."""
+    unsupported: Literal["drop", "error"] | None = None
+    """What happens to request fields that a provider cannot express, where it is not as in the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +191,8 @@ class DefaultsSpec:
     """Retries."""
     on_hangup: Literal["cancel"] = "cancel"
     """What happens upstream when a client hangs up: the call is cancelled."""
-    unsupported: Literal["drop"] = "drop"
-    """What happens to request fields that a provider cannot express: they are dropped, and a header says so."""
+    unsupported: Literal["drop", "error"] = "drop"
+    """Request fields that a provider cannot express are dropped, and a header says so; or they are an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +237,6 @@ class Spec:
 
 NOT_YET: dict[type, dict[str, tuple[str, ...]]] = {
     Spec: {"state": (), "admin": ()},
-    ProviderSpec: {
-        "models": ("discover",),
-        "region": (),
-        "access_key_id": (),
-        "secret_access_key": (),
-        "session_token": (),
-        "endpoint_url": (),
-    },
     ModelSpec: {
         "strategy": ("least_busy", "fastest", "cheapest"),
         "context_fallbacks": (),
@@ -227,16 +246,7 @@ NOT_YET: dict[type, dict[str, tuple[str, ...]]] = {
     },
     TargetSpec: {"limits": ()},
     RetriesSpec: {"budget": ()},
-    DefaultsSpec: {"breaker": (), "on_hangup": ("drain",), "unsupported": ("error",)},
+    DefaultsSpec: {"breaker": (), "on_hangup": ("drain",)},
     KeySpec: {"limits": (), "budget": (), "priority": ()},
 }
 """Fields, or single values of fields, that the grammar has and the gateway cannot do yet. No values: the field."""
-
-PROVIDER_TYPES_NOT_YET: dict[str, tuple[str, ...]] = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "bedrock": ("AWS_ACCESS_KEY_ID", "AWS_BEARER_TOKEN_BEDROCK"),
-    "cohere": ("CO_API_KEY", "COHERE_API_KEY"),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "mistral": ("MISTRAL_API_KEY",),
-}
-"""Types of providers without a row in the table of vendors yet, with the variables people keep their keys in."""

@@ -34,6 +34,7 @@ _DIGITS = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _VISIBLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,12}){1,2}-[0-9]{1,2}")
 # RFC 9110, 5.6.2: a field name is a token.
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -133,6 +134,13 @@ def pattern(text: str) -> str:
     return name(text)
 
 
+def region(text: str) -> str:
+    """A region of AWS."""
+    if not _REGION.fullmatch(text):
+        raise ValueError("is not a region of AWS, such as us-east-1 or eu-central-1")
+    return text
+
+
 def exact(text: str) -> str:
     """A name without a `*`."""
     if "*" in text:
@@ -229,6 +237,7 @@ Text = Annotated[str, Form(text, _string())]
 Word = Annotated[str, Form(word, _string(r"[A-Za-z0-9][A-Za-z0-9._-]*"))]
 Name = Annotated[str, Form(exact, _string())]
 Pattern = Annotated[str, Form(pattern, _string())]
+Region = Annotated[str, Form(region, _string(_REGION.pattern))]
 HeaderName = Annotated[str, Form(header_name, _string())]
 Address = Annotated[str, Form(base_url, _string(r"https?://\S+"), secret=True)]
 Credential = Annotated[Secret, Form(header_value, _string(), secret=True)]
@@ -239,6 +248,7 @@ Duration = Annotated[float, Form(seconds, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)")
 Wait = Annotated[float, Form(wait, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]
 Size = Annotated[int, Form(size, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?\s?([kKMG]i?B|B)?"))]
 Weight = Annotated[float, Form(weight, _either({"type": "number", "exclusiveMinimum": 0}, r"[\d.eE+-]+"))]
+Count = Annotated[int, Form(count, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?[kM]?"))]
 Port = Annotated[int, Form(whole(0, 65535), _either({"type": "integer", "minimum": 0, "maximum": 65535}, r"\d+"))]
 Attempts = Annotated[int, Form(whole(1, 10), _either({"type": "integer", "minimum": 1, "maximum": 10}, r"\d+"))]
 Moment = Annotated[float, Form(moment, _string(r"\d{4}-\d\d-\d\d.*"))]

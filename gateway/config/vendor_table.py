@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gateway.config.complaints import Review, did_you_mean, quoted
 from gateway.config.read import read_rows
-from gateway.config.values import Address, Flag, Pattern, Text, Word
+from gateway.config.values import Address, Count, Flag, Pattern, Text, Word
 from gateway.vendors.quirks import QUIRKS
 from gateway.vendors.vendor import Vendor
 
@@ -20,14 +20,21 @@ class Row:
 
     dialect: Word
     base_url: Address | None = None
-    credential: Literal["bearer", "api_key_header", "none"] = "bearer"
+    credential: Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "aws", "none"] = "bearer"
     key_required: Flag = True
     env: list[Word] = field(default_factory=list)
+    needs_region: Flag = False
+    signing_name: Word | None = None
     paths: dict[Word, Text] = field(default_factory=dict)
     paths_for: dict[Text, dict[Word, Text]] = field(default_factory=dict)
+    elsewhere: dict[Word, Address] = field(default_factory=dict)
     needs_api_version: Flag = False
+    names_deployments: Flag = False
     quirks: list[Word] = field(default_factory=list)
     done_marker: Flag = True
+    fetch_media: Flag = False
+    own_links: list[Text] = field(default_factory=list)
+    inputs_at_once: Count | None = None
     in_process: Flag = False
     models: list[Pattern] = field(default_factory=list)
 

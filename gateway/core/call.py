@@ -50,7 +50,7 @@ class Target:
     model: str
     """The provider's own name for the model."""
     urls: Mapping[str, str]
-    """Complete URLs by operation: `chat`, and `chat_stream` where a stream has an address of its own."""
+    """Complete URLs by operation: `chat`, `chat_stream` where a stream has an address of its own, `embeddings`."""
     headers: Headers = field(default=(), repr=False)
     """Extra headers from the configuration (organization, project, custom ones). Not shown: some hold credentials."""
     quirks: tuple[Quirk, ...] = ()
@@ -60,6 +60,12 @@ class Target:
     """Whether the request's `user` and `safety_identifier` go upstream."""
     done_marker: bool = True
     """Whether the server closes each stream with its grammar's own full stop (`[DONE]`). See `dialects/openai_chat`."""
+    fetch_media: bool = False
+    """Whether it takes images and documents as bytes only, so that those named by an https address must be fetched."""
+    own_links: tuple[str, ...] = ()
+    """How the addresses begin that it reads by itself all the same."""
+    inputs_at_once: int | None = None
+    """Inputs in one request for embeddings; None where no limit is known."""
 
 
 class UpstreamRequest(NamedTuple):

@@ -86,7 +86,7 @@ class Overloaded(GatewayError):
 
 
 class Failure(StrEnum):
-    """What an upstream did wrong. The names are label values of the metrics and words of the log."""
+    """What an upstream did wrong, or cannot do. The names are label values of the metrics and words of the log."""
 
     UNREACHABLE = "unreachable"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -99,6 +99,7 @@ class Failure(StrEnum):
     SERVER_ERROR = "server_error"
     CREDENTIALS = "credentials"
     MODEL_MISSING = "model_missing"
+    UNSUPPORTED = "unsupported"
     REJECTED = "rejected"
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTERED = "content_filtered"
@@ -134,6 +135,7 @@ RULES: dict[Failure, Rule] = {
     Failure.SERVER_ERROR: Rule(502, "upstream_error", again=1),
     Failure.CREDENTIALS: Rule(502, "upstream_auth_error"),
     Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error"),
+    Failure.UNSUPPORTED: Rule(400, None, type="invalid_request_error", own_words=True),
     Failure.REJECTED: Rule(0, None, type="invalid_request_error", elsewhere=False, own_words=True),
     Failure.CONTEXT_TOO_LONG: Rule(
         400, "context_length_exceeded", type="invalid_request_error", elsewhere=False, own_words=True

@@ -1,4 +1,7 @@
-"""What a dialect must offer. A dialect is a *module*: four pure functions, no IO, no clock, no configuration."""
+"""What a dialect must offer. A dialect is a *module*: four pure functions, no IO, no clock, no configuration.
+
+Embeddings are a grammar of their own, which not every upstream has: a module beside it, of two functions.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from gateway.core.call import Call, Target, UpstreamReply, UpstreamRequest
+from gateway.core.embedded import Embedded
 from gateway.core.errors import UpstreamError
 from gateway.core.events import Event
 
@@ -34,3 +38,16 @@ class Dialect(Protocol):
 
     def refusal(self, reply: UpstreamReply) -> UpstreamError:
         """What went wrong, for a status of 400 and above. Never raises, whatever the body."""
+
+
+class EmbeddingsDialect(Protocol):
+    """How one kind of upstream is asked for embeddings. What it says when it refuses, its `Dialect` reads."""
+
+    def ask(self, call: Call, target: Target) -> tuple[UpstreamRequest, ...]:
+        """The call as this upstream wants it: at least one request, and several where it takes less in each.
+
+        All of them lose the same fields. Leaves the call as it was; gives the same bytes each time.
+        """
+
+    def answer(self, reply: UpstreamReply) -> Embedded:
+        """The answer to one of the requests. Raises UpstreamError for anything that is none."""

@@ -10,7 +10,7 @@ https://platform.openai.com/docs/api-reference/chat/create#chat_create-messages
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
@@ -99,7 +99,7 @@ def conversation(messages: Iterable[Json]) -> Conversation:
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
         match message["role"]:
-            case "system" | "developer":
+            case role if role in INSTRUCTIONS:
                 system += _texts(message, place)
             case "user":
                 said += (("user", part) for part in _content(message, place))
@@ -113,17 +113,51 @@ def conversation(messages: Iterable[Json]) -> Conversation:
     return Conversation(tuple(system), tuple(turns))
 
 
+def answerable(messages: Sequence[Json]) -> Sequence[Json]:
+    """The messages, with a last instruction made the user's word if nothing else is left to be answered.
+
+    For grammars in which instructions stand apart, and that want the user's side to have spoken last.
+    """
+    spoken = (message["role"] for message in reversed(messages) if message["role"] not in INSTRUCTIONS)
+    if messages[-1]["role"] in INSTRUCTIONS and next(spoken, "assistant") == "assistant":
+        return [*messages[:-1], {**messages[-1], "role": "user"}]
+    return messages
+
+
+INSTRUCTIONS = ("system", "developer")
+
+
 def arguments_object(call: ToolUse) -> Json:
     """The arguments of a call, for grammars that want an object.
 
     Models write broken JSON at times, and clients send it back with the history. It must not end the conversation, nor
-    may it be lost: it stands in one field, as text.
+    may it be lost: it stands in one field, as text. So does what is nested too deep to be written again.
     """
     try:
         read = orjson.loads(call.arguments or "{}")
     except orjson.JSONDecodeError:
         read = call.arguments
+    if len(call.arguments) > 2 * DEEPEST and _is_deep(read):
+        read = call.arguments
     return read if isinstance(read, dict) else {"arguments": read} if read is not None else {}
+
+
+DEEPEST = 100
+"""Levels of nesting in arguments. orjson reads 1024 but writes only 254, and the request around them needs some."""
+
+
+def _is_deep(value: Any) -> bool:
+    """Level by level and not by recursion, which is what deep nesting would break."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 # Messages.
@@ -140,6 +174,8 @@ def _words(message: Json, place: str) -> Iterator[TextPart | MediaPart]:
     """What the assistant said before. A refusal is words like others to whoever reads the history."""
     if message.get("content") is not None:
         yield from _content(message, place)
+    elif message.get("audio"):
+        raise Unsupported("Only OpenAI knows what an earlier answer in `audio` said.", param=f"{place}.audio")
     if message.get("refusal"):
         yield TextPart(message["refusal"], {}, f"{place}.refusal")
 

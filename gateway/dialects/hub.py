@@ -150,7 +150,8 @@ def _function(function: Json, extra: Json) -> Tool:
 
 def _choice(body: Json) -> tuple[Choice | None, frozenset[str] | None]:
     """The choice, and the names it is limited to, if it is."""
-    match body.get("tool_choice", body.get("function_call")):
+    chosen = body.get("tool_choice")
+    match body.get("function_call") if chosen is None else chosen:
         case None:
             return None, None
         case ("auto" | "none" | "required") as mode:
@@ -197,7 +198,31 @@ def response_format(body: Json) -> Format | None:
     raise InvalidRequest(f"`response_format` {problem}.", param="response_format")
 
 
-# Names that a provider would refuse.
+# Numbers, ids and names that a provider would refuse.
+
+NOTICEABLE = 0.02
+"""A number moved by less does what was asked: nobody can tell a `top_p` of 1 from one of 0.99."""
+
+
+class Range(NamedTuple):
+    """What a provider takes for one of OpenAI's numbers."""
+
+    name: str
+    """Its own name for the field."""
+    least: float
+    greatest: float
+
+
+def within(body: Json, ranges: Mapping[str, Range]) -> tuple[Json, tuple[str, ...]]:
+    """Numbers of a request by the provider's names, moved into its ranges; and our names of those that had to be."""
+    numbers: Json = {}
+    moved = []
+    for name, (own_name, least, greatest) in ranges.items():
+        if (wanted := body.get(name)) is not None:
+            numbers[own_name] = min(max(wanted, least), greatest)
+            if abs(numbers[own_name] - wanted) >= NOTICEABLE:
+                moved.append(name)
+    return numbers, tuple(moved)
 
 
 def fitting(name: str, pattern: re.Pattern[str], length: int) -> str:

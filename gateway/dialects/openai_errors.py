@@ -33,7 +33,8 @@ CODES: dict[str, Failure] = {
         Failure.CONTEXT_TOO_LONG,
     ),
     **dict.fromkeys(
-        ("model_not_found", "model_decommissioned", "deploymentnotfound", "unknown_model", "model_not_available"),
+        ("model_not_found", "model_decommissioned", "deploymentnotfound", "unknown_model", "model_not_available",
+         "invalid_model"),
         Failure.MODEL_MISSING,
     ),
     **dict.fromkeys(
@@ -121,5 +122,7 @@ def _told(failure: Failure, error: Json, status: int, retry_after: float | None)
     )
     if code is not None and code.isdecimal():
         code = None  # the status once more, which no client looks for there
+    if param is None and isinstance(error.get("loc"), list):
+        param = ".".join(str(step) for step in error["loc"] if step != "body")  # FastAPI's own name for the place
     said = message[:SAID_LIMIT]
     return UpstreamError(failure, said, status=status, param=param, code=code, type=kind, retry_after=retry_after)

@@ -21,45 +21,6 @@ from gateway.dialects.openai_shapes import COUNT_LIMIT, mend
 
 def mend_body(body: Json) -> bool:
     """A whole answer."""
-    skeleton = _skeleton(body)
-    try:
-        if skeleton in _SOUND:
-            return False
-    except TypeError:  # a list or an object where a word belongs
-        skeleton = ()
-    changed = _mend_body(body)
-    if skeleton and not changed and len(_SOUND) < shapes.MOST_SOUND:
-        _SOUND.add(skeleton)
-    return changed
-
-
-_SOUND: set[tuple[object, ...]] = set()
-"""Skeletons of answers that were found right. A server sends few; to know them again is quicker than to look again."""
-
-_DEEP = frozenset({"tool_calls", "function_call", "reasoning", "audio"})
-"""Fields of a message that are looked into, whatever the rest is like."""
-
-
-def _skeleton(body: Json) -> tuple[object, ...]:
-    """All that decides whether a plain answer is right: names, types and words from closed lists, not what is said.
-
-    Nothing for an answer of which more has to be looked at. Written out, because it is on the path of every call.
-    """
-    try:
-        (choice,), usage = body["choices"], body["usage"]
-        message = choice["message"]
-        asked, told = usage["prompt_tokens_details"], usage["completion_tokens_details"]
-        if choice["logprobs"] is not None or not _DEEP.isdisjoint(message):
-            return ()
-        words = (body["object"], body.get("service_tier"), choice["finish_reason"], message["role"])
-        names = (*body, *choice, *message, *usage, *asked, *told)
-        values = (*body.values(), *choice.values(), *message.values(), *usage.values(), *asked.values(), *told.values())
-        return (len(body), len(choice), len(message), len(usage), len(asked), words, names, tuple(map(type, values)))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return ()
-
-
-def _mend_body(body: Json) -> bool:
     changed = mend(body, shapes.BODY)
     if "usage" in body:
         changed |= _mend_usage_of(body)
@@ -176,6 +137,7 @@ CACHE_READ = (
 )
 CACHE_WRITE = (("prompt_tokens_details", "cache_write_tokens"), ("cache_creation_input_tokens", ""))
 REASONING = (("completion_tokens_details", "reasoning_tokens"), ("reasoning_tokens", ""))
+SOUND = (("prompt_tokens_details", "audio_tokens"),)
 """Where servers keep each count, and under which name within; the first that is not 0 wins."""
 
 
@@ -183,13 +145,25 @@ def read_usage(usage: Json) -> Usage:
     """Mended token counts, in the house's convention.
 
     What the total has beyond prompt and completion is reasoning that a server left out of `completion_tokens`: xAI and
-    Gemini's OpenAI endpoint do so (recorded), and charge for it as output.
+    Gemini's OpenAI endpoint do so (recorded), and charge for it as output. But if there is as much of it as there is
+    sound in the prompt, it is that: Mistral leaves it out of `prompt_tokens` (recorded).
     """
     prompt, completion, total = usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]
     if not (0 <= prompt < COUNT_LIMIT and 0 <= completion < COUNT_LIMIT and 0 <= total < COUNT_LIMIT):
         prompt, completion, total = (max(0, shapes.count(number)) for number in (prompt, completion, total))
-    output = max(completion, total - prompt)
+    if (beyond := total - prompt - completion) > 0 and beyond == _first(usage, SOUND):
+        prompt += beyond
     read, written, reasoning = _usual_places(usage) if usage.keys() <= _USUAL else _all_places(usage)
+    return settled_usage(prompt, completion, total, read, written, reasoning)
+
+
+def settled_usage(
+    prompt: int, completion: int, total: int, read: int = 0, written: int = 0, reasoning: int = 0
+) -> Usage:
+    """The same from counts that none of them is negative or beyond all measure."""
+    output = max(completion, total - prompt)
+    if not (read or written or reasoning):
+        return Usage(prompt, output)
     return Usage(prompt, output, min(read, prompt), min(written, prompt), min(reasoning, output))
 
 
@@ -345,8 +319,11 @@ def _is_text(delta: Any) -> bool:
 
 
 def _around_text(chunk: Json, choice: Json) -> tuple[Json, Json]:
-    """A chunk and its choice without what is different in each chunk."""
-    return {**chunk, "choices": None, "obfuscation": None}, {**choice, "delta": None}
+    """A chunk and its choice without what is different in each chunk: the text, and letters that hide how long it is.
+
+    OpenAI has those in `obfuscation`, Mistral in `p`.
+    """
+    return {**chunk, "choices": None, "obfuscation": None, "p": None}, {**choice, "delta": None}
 
 
 def _open(call: Json, made_id: str) -> bool:

@@ -7,9 +7,6 @@ who asked.
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 import orjson
 
 from gateway.core.call import Json, UpstreamReply
@@ -17,6 +14,7 @@ from gateway.core.errors import malformed
 from gateway.core.events import Usage
 from gateway.dialects.openai_answers import Chunks, Heard, body_of, usage_of
 from gateway.dialects.openai_mend import without_null
+from gateway.dialects.openai_mould import NULL_USAGE, Mould, Whole, mould, recognised, remember
 
 DONE = b"data: [DONE]\n\n"
 
@@ -25,53 +23,8 @@ HELD_BYTES = 256 * 1024
 """How much of an opening is held back while waiting for the first output."""
 
 WORTH_TELLING = frozenset({"moderation", "prompt_filter_results", "citations", "search_results"})
-"""What makes an event without choices worth handing on, other than its usage."""
-
-
-PLAIN = re.compile(rb"[ !#-\[\]-~]+")
-"""Text that JSON writes as it is: ASCII without quotation marks, backslashes and control characters."""
-
-PADDING = b',"obfuscation":"'
-NULL_USAGE = b',"usage":null'
-
-
-class Mould(NamedTuple):
-    """The bytes around the text of a chunk that was looked at and found right.
-
-    Nearly every chunk of a stream has the same around its own text, and then need not be looked at again: to compare
-    bytes takes a tenth of the time that it takes to parse them and to look at each field.
-    """
-
-    before: bytes
-    after: bytes
-    end: bytes
-    """What follows the random letters by which OpenAI hides how long a text is; nothing where there are none."""
-
-    def holds(self, data: bytes) -> int:
-        """How long the text is, if these bytes are one such event and nothing else; else 0."""
-        if not data.startswith(self.before):
-            return 0
-        start = len(self.before)
-        stop = data.find(b'"', start)
-        rest = stop + len(self.after)
-        if not data.startswith(self.after, stop) or not PLAIN.fullmatch(data, start, stop):
-            return 0
-        if self.end:
-            if not data.endswith(self.end) or not data[rest : -len(self.end)].isalnum():
-                return 0
-        elif rest != len(data):
-            return 0
-        return stop - start
-
-
-def mould(raw: bytes, text: str) -> Mould | None:
-    """What is around a text, if it is written there plainly."""
-    before, found, after = raw.partition(b'"' + text.encode() + b'"')
-    if not found or not before.endswith((b'content":', b'content": ')) or b"\n" in after[:-2]:
-        return None
-    head, padding, letters = after.partition(PADDING)
-    end = letters[letters.find(b'"') :] if padding else b""
-    return Mould(before + b'"', b'"' + head + padding, end)
+"""What an event without choices may tell beside its usage. It goes into the next event that has a choice: Azure begins
+its streams with such an event, and an application that was written for OpenAI looks into the first choice of each."""
 
 
 class Relay:
@@ -90,6 +43,8 @@ class Relay:
         self._held_events = 0
         self._usage_event = b""
         self._closed = False
+        self._aside: Json = {}
+        """What is still to be told of events without choices."""
         self._mould: Mould | None = None
         self._cuts_usage = False
 
@@ -118,19 +73,34 @@ class Relay:
         return self._close()
 
     def _take(self, heard: Heard) -> None:
-        if heard.chunk is None:
-            self._hold(heard.raw)
+        raw, chunk = heard.raw, heard.chunk
+        if chunk is None:
+            self._hold(raw)
             return
+        if not chunk["choices"]:
+            self._put_aside(raw, chunk)
+            return
+        if self._aside:
+            raw, chunk, self._aside = b"", {**chunk, **self._aside}, {}
         if heard.text:
             self.carried += len(heard.text)
             self.spoke = True
             self._remember(heard)
         else:
             self.usage = self._chunks.usage
-            self.carried += characters(heard.chunk["choices"], "delta")
-            self.spoke = self.spoke or _speaks(heard.chunk)
+            self.carried += characters(chunk["choices"], "delta")
+            self.spoke = self.spoke or _speaks(chunk)
             self._held_events += 1
-        self._hold(self._spelt(heard.raw, heard.chunk))
+        self._hold(self._spelt(raw, chunk))
+
+    def _put_aside(self, raw: bytes, chunk: Json) -> None:
+        """Keeps what an event without choices tells: its usage for the end, all else for the next event."""
+        self.usage = self._chunks.usage
+        self._held_events += 1
+        told = {name: chunk.pop(name) for name in WORTH_TELLING & chunk.keys()}
+        self._aside |= {name: value for name, value in told.items() if value}
+        if chunk.get("usage") is not None:
+            self._usage_event = _event(chunk) if told else raw
 
     def _remember(self, heard: Heard) -> None:
         """Chunks that go out as they come are known again by their bytes."""
@@ -150,23 +120,23 @@ class Relay:
         self._closed = self.spoke = True
         if self._include_usage:
             self._hold(self._usage_event or self._made_usage_event())
+        if self._aside:
+            self._hold(_event({**self._chunks.envelope(), "choices": [], **self._aside}))
         return self.release() + DONE
 
     def _spelt(self, raw: bytes, chunk: Json) -> bytes:
-        """The event as the client gets it; nothing for one that told nothing but usage."""
+        """The event as the client gets it."""
         if "usage" in chunk:
             if chunk["usage"] is not None:
-                return self._without_usage(raw, chunk)
+                return self._without_usage(chunk)
             if not self._include_usage:
                 del chunk["usage"]
                 raw = raw and without_null(raw, "usage")
         return raw or _event(chunk)
 
-    def _without_usage(self, raw: bytes, chunk: Json) -> bytes:
+    def _without_usage(self, chunk: Json) -> bytes:
+        """An event that says something and counts too: the counts have one of their own, at the end."""
         self._usage_event = b""
-        if not chunk["choices"] and not any(chunk.get(name) for name in WORTH_TELLING):
-            self._usage_event = raw
-            return b""
         del chunk["usage"]
         return _event(chunk | {"usage": None} if self._include_usage else chunk)
 
@@ -208,19 +178,16 @@ def _arguments(told: Json) -> int:
     return sum(len(function.get("arguments", "")) for function in functions)
 
 
-class Whole(NamedTuple):
-    """One unstreamed answer, as the client gets it."""
-
-    body: bytes
-    usage: Usage | None
-    carried: int
-    """Characters of output."""
-
-
 def whole(reply: UpstreamReply) -> Whole:
     """One unstreamed answer: its own bytes where they are right. Raises UpstreamError for anything but an answer."""
+    if (known := recognised(reply.body)) is not None:
+        return known
     body, changed = body_of(reply)
-    return Whole(_spelt(body) if changed else reply.body, usage_of(body), characters(body["choices"], "message"))
+    told = Whole(reply.body, usage_of(body), characters(body["choices"], "message"))
+    if changed:
+        return told._replace(body=_spelt(body))
+    remember(told)
+    return told
 
 
 def _spelt(body: Json) -> bytes:

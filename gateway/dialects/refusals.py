@@ -2,14 +2,13 @@
 
 The shapes of error bodies: `{"error": {...}}` (OpenAI), `{"error": "..."}` (Venice, Ollama), the error itself
 (`{"object": "error", "message": ...}`, older vLLM; `{"code", "message"}`, Doubleword), `{"detail": ...}` (FastAPI), a
-list of one (Gemini's OpenAI endpoint), a page of HTML, plain words, nothing.
+list of one (Gemini's OpenAI endpoint), `{"message": {"detail": ...}}` (Mistral), a page of HTML, plain words, nothing.
 """
 
 from __future__ import annotations
 
 import re
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -91,7 +90,9 @@ def error_in(body: Any) -> Json:
         if isinstance(body, list):
             body = body[0] if body else None
         elif isinstance(body, dict):
-            inner = next((body[name] for name in ("error", "errors", "detail") if body.get(name)), None)
+            said = body.get("message")
+            wrapped = said if isinstance(said, dict) else None
+            inner = next((body[name] for name in ("error", "errors", "detail") if body.get(name)), wrapped)
             if inner is None:
                 return body
             body = inner
@@ -117,6 +118,9 @@ def _words_of(body: bytes) -> str:
 
 # How long to wait.
 
+LONGEST = 1e9
+"""What is greater is no time to wait, and would only overflow where it is counted in milliseconds."""
+
 
 def retry_after(reply: UpstreamReply, body: Any, failure: Failure) -> float | None:
     """Seconds until another try makes sense, where the server says so."""
@@ -135,7 +139,7 @@ def _number(text: bytes) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return max(0.0, number) if isfinite(number) else None
+    return max(0.0, number) if -LONGEST <= number <= LONGEST else None
 
 
 def _until(date: bytes, now: bytes) -> float | None:
@@ -166,7 +170,8 @@ _SECONDS = {b"h": 3600.0, b"m": 60.0, b"s": 1.0, b"ms": 1e-3, b"us": 1e-6, b"ns"
 def duration(text: bytes) -> float | None:
     """A duration as Go writes it (`6m0s`, `12ms`); Azure writes plain seconds, -1 for unknown."""
     if (parts := _DURATION.findall(text)) and b"".join(number + unit for number, unit in parts) == text:
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        return seconds if seconds <= LONGEST else None
     return _number(text) if not text.startswith(b"-") else None
 
 

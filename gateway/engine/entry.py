@@ -17,7 +17,7 @@ UsageSource = Literal["reported", "estimated", "none"]
 CLIENT_CLOSED = 499
 """The status of a call whose client hung up: nginx's, and what every dashboard knows."""
 
-PASSED_ON = frozenset({Failure.REJECTED, Failure.CONTEXT_TOO_LONG, Failure.CONTENT_FILTERED})
+PASSED_ON = frozenset({Failure.REJECTED, Failure.UNSUPPORTED, Failure.CONTEXT_TOO_LONG, Failure.CONTENT_FILTERED})
 """Failures that are the request's own fault, whoever noticed it."""
 
 
@@ -84,10 +84,10 @@ class Entry:
     def settle(self, now: float) -> None:
         """Closes the books: no upstream that stayed silent costs anything, and what came unreported is estimated."""
         self.ended = now
-        if self.usage is not None:
-            self.usage_source = "reported"
-        elif self.call is not None and self.carried:
+        if self.usage is None and self.call is not None and self.carried:
             self.usage, self.usage_source = estimate.usage(self.call.size, self.carried), "estimated"
+        elif self.usage is not None and self.usage_source == "none":
+            self.usage_source = "reported"
 
     @property
     def committed(self) -> bool:

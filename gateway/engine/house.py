@@ -9,7 +9,7 @@ from types import TracebackType
 
 from gateway.config.snapshot import Snapshot
 from gateway.dialects.base import Dialect
-from gateway.ports import Authorize, Transport
+from gateway.ports import Authorize, Credentials, Media, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,24 @@ class Upstream:
     dialect: Dialect
     transport: Transport
     authorize: Authorize
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What a provider may quote of what it was sent, and nobody else may read."""
+    written_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Those of the configuration."""
+    credentials: Credentials | None = None
+    """What `authorize` takes them from, where they are fetched. A call awaits `credentials.ready` before it asks."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What a provider may quote of what it was sent, and nobody else may read."""
+        return self.written_secrets + self.credentials.secrets if self.credentials else self.written_secrets
 
 
 class House:
     """What a call runs on, from its first to its last moment: `with live.house as house`."""
 
-    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream], media: Media) -> None:
         self.snapshot = snapshot
         self.upstreams = upstreams
+        self.media = media
         self.visitors = 0
         self._retiring: asyncio.Future[None] | None = None
 
@@ -45,6 +53,12 @@ class House:
         if not self.visitors and self._retiring is not None and not self._retiring.done():
             self._retiring.set_result(None)
 
+    def start(self) -> None:
+        """Begins what goes on in the background, in the running loop."""
+        for upstream in self.upstreams.values():
+            if upstream.credentials:
+                upstream.credentials.start()
+
     async def retire(self) -> None:
         """Waits until the last call has left, then closes every connection."""
         if self.visitors:
@@ -53,9 +67,11 @@ class House:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes every connection, whoever still uses it."""
+        """Closes every connection, whoever still uses it, and ends what goes on in the background."""
         for upstream in self.upstreams.values():
             await upstream.transport.aclose()
+            if upstream.credentials:
+                await upstream.credentials.aclose()
 
 
 class Live:

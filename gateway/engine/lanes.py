@@ -11,11 +11,12 @@ from gateway.core.call import Call, Target, UpstreamReply
 from gateway.core.events import Event, Reasoning, Refusal, Started, Text, ToolCallArguments, Usage, UsageReported
 from gateway.dialects import openai_relay
 from gateway.dialects.base import Dialect, StreamDecoder
-from gateway.dialects.openai_relay import HELD_BYTES, HELD_EVENTS, Relay, Whole
+from gateway.dialects.openai_mould import Whole
+from gateway.dialects.openai_relay import HELD_BYTES, HELD_EVENTS, Relay
 from gateway.surfaces.openai_encoder import Encoder, whole
 
-SAME_GRAMMAR = frozenset({("chat", "openai_chat")})
-"""(endpoint, dialect) pairs in which both sides speak alike."""
+SAME_GRAMMAR = frozenset({("chat", "openai_chat"), ("chat", "mistral")})
+"""(endpoint, dialect) pairs in which answers come in the client's own grammar."""
 
 
 class Lane(Protocol):
@@ -87,7 +88,7 @@ def lane(call: Call, target: Target, grammar: str, dialect: Dialect, created: in
     """The way for one attempt's streamed answer."""
     if (call.endpoint, grammar) in SAME_GRAMMAR:
         return Relay(include_usage=call.include_usage, done_marker=target.done_marker)
-    return Translated(dialect.stream(target), Encoder(created=created, include_usage=call.include_usage, id=call.id))
+    return Translated(dialect.stream(target), _encoder(call, created))
 
 
 def answer(call: Call, grammar: str, dialect: Dialect, reply: UpstreamReply, created: int) -> Whole:
@@ -96,14 +97,18 @@ def answer(call: Call, grammar: str, dialect: Dialect, reply: UpstreamReply, cre
         return openai_relay.whole(reply)
     events = list(dialect.answer(reply))
     usage = next((event.usage for event in reversed(events) if isinstance(event, UsageReported)), None)
-    body = orjson.dumps(whole(events, created=created))
+    body = orjson.dumps(whole(events, created, call.id, call.model))
     return Whole(body, usage, len(body))
 
 
 def retold(call: Call, dialect: Dialect, reply: UpstreamReply, created: int) -> Lane:
     """A whole answer told as a stream, for servers that answer a streamed request at once. Nothing is left to feed."""
-    encoder = Encoder(created=created, include_usage=call.include_usage, id=call.id)
-    return Translated(_Told(list(dialect.answer(reply))), encoder)
+    return Translated(_Told(list(dialect.answer(reply))), _encoder(call, created))
+
+
+def _encoder(call: Call, created: int) -> Encoder:
+    """Where the upstream has no name for the answer or the model, the client gets its own."""
+    return Encoder(created=created, include_usage=call.include_usage, id=call.id, model=call.model)
 
 
 class _Told:

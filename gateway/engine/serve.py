@@ -7,54 +7,25 @@ side (that is `gateway.web`) nor any provider (that is a dialect).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from typing import Any
 
 from gateway.config.snapshot import Model
-from gateway.core.call import Call, UpstreamReply, UpstreamRequest
-from gateway.core.errors import Failure, UpstreamError
+from gateway.core.call import Call, Target
+from gateway.core.errors import Failure, GatewayError, UpstreamError
+from gateway.engine.embed import embed
 from gateway.engine.entry import Entry
 from gateway.engine.house import House, Upstream
 from gateway.engine.lanes import Lane, answer, lane, retold
+from gateway.engine.visit import REFUSAL_LIMIT, Client, Visit, allow_dropped, authorized, expressed, reply_of, waiting
 from gateway.ports import Clock, Exchange, Patience, Random
 from gateway.routing.plan import Attempt, attempts
-from gateway.upstream.transport import read_all
-
-T = TypeVar("T")
 
 ANSWER_LIMIT = 64 * 2**20
 """Bytes of an unstreamed answer. The largest real ones carry images or audio in base64: a few megabytes."""
 
 WHOLE_TYPES = (b"application/json", b"text/html")
 """Media types of what is no stream, whatever was asked for. A proxy's apology in HTML is one of them."""
-
-REFUSAL_LIMIT = 256 * 1024
-"""Bytes of an error's body: more than that explains nothing."""
-
-
-class Client(Protocol):
-    """The caller, as the engine sees it. The status goes out with the first byte: until then a call may still fail."""
-
-    async def write(self, data: bytes) -> None:
-        """The next piece of a streamed answer."""
-
-    async def finish(self) -> None:
-        """The streamed answer is complete."""
-
-    async def whole(self, body: bytes) -> None:
-        """The answer, all at once."""
-
-
-class Visit(NamedTuple):
-    """What every step of one call needs."""
-
-    call: Call
-    house: House
-    client: Client
-    entry: Entry
-    deadline: float
-    """The point in time at which the whole call must have ended, over all attempts."""
-    clock: Clock
 
 
 async def serve(
@@ -66,13 +37,25 @@ async def serve(
     attempt = next(plan)
     while True:
         try:
+            if attempt.target.fetch_media and call.endpoint == "chat":  # a second time there is nothing left to fetch
+                visit = await _with_media(visit, attempt.target)
             return await _attempt(visit, attempt)
         except UpstreamError as failure:
             if entry.committed:  # the client has heard half a sentence: no one else can finish it
                 raise
             attempt = _after(failure, plan, entry, visit.deadline - clock())
         if attempt.delay:
-            await _waiting(asyncio.sleep(attempt.delay), visit)
+            await waiting(asyncio.sleep(attempt.delay), visit)
+
+
+async def _with_media(visit: Visit, target: Target) -> Visit:
+    """The same call, with the files in it that it only linked to. Raises InvalidRequest for what is not to be had."""
+    try:
+        async with asyncio.timeout(visit.deadline - visit.clock()):
+            body = await waiting(visit.house.media.inline(visit.call.body, target.own_links), visit)
+    except TimeoutError:
+        raise UpstreamError(Failure.DEADLINE, "the files that the request links to took too long") from None
+    return visit if body is visit.call.body else visit._replace(call=visit.call._replace(body=body))
 
 
 def _after(failure: UpstreamError, plan: Generator[Attempt, UpstreamError, None], entry: Entry, left: float) -> Attempt:
@@ -93,22 +76,27 @@ async def _attempt(visit: Visit, attempt: Attempt) -> None:
     since, outcome, said = visit.clock(), "cancelled", ""
     visit.entry.target = attempt.target
     try:
-        await _exchange(visit, attempt)
+        await WAYS[visit.call.endpoint](visit, attempt)
         outcome = "ok"
     except UpstreamError as failure:
         failure.conceal(visit.house.upstreams[attempt.target.provider].secrets)
         outcome, said = failure.failure, failure.noted
         raise
+    except GatewayError:
+        outcome = "refused"  # by ourselves: nothing was asked
+        raise
     finally:
         visit.entry.note(attempt.target, outcome, since, visit.clock(), said)
 
 
-async def _exchange(visit: Visit, attempt: Attempt) -> None:
+async def _chat(visit: Visit, attempt: Attempt) -> None:
     upstream = visit.house.upstreams[attempt.target.provider]
-    exchange = await _waiting(_send(visit, attempt, upstream), visit)
+    if upstream.credentials is not None:
+        await waiting(upstream.credentials.ready(attempt.model.timeouts.connect), visit)
+    exchange = await waiting(_send(visit, attempt, upstream), visit)
     try:
         if exchange.status != 200:
-            raise upstream.dialect.refusal(await _reply(exchange, REFUSAL_LIMIT, visit))
+            raise upstream.dialect.refusal(await waiting(reply_of(exchange, REFUSAL_LIMIT), visit))
         if visit.call.stream:
             await _stream(visit, attempt, upstream, exchange)
         else:
@@ -117,21 +105,26 @@ async def _exchange(visit: Visit, attempt: Attempt) -> None:
         exchange.close()
 
 
+WAYS: Mapping[str, Callable[[Visit, Attempt], Coroutine[Any, Any, None]]] = {"chat": _chat, "embeddings": embed}
+"""By endpoint: what one attempt does, from asking the upstream to answering the client."""
+
+
 def _send(visit: Visit, attempt: Attempt, upstream: Upstream) -> Awaitable[Exchange]:
     """The request on its way. Its bytes, which may hold images, are not kept while the answer streams."""
     call, timeouts = visit.call, attempt.model.timeouts
-    request = upstream.dialect.ask(call, attempt.target)
+    request = expressed(upstream.dialect.ask, call, attempt.target)
     visit.entry.dropped = request.dropped
+    allow_dropped(request.dropped, attempt.model)
     now = visit.clock()
     patience = Patience(visit.deadline, Failure.DEADLINE)
     if call.stream and now + timeouts.first_token < visit.deadline:
         patience = Patience(now + timeouts.first_token, Failure.FIRST_TOKEN_TIMEOUT)
     connect = min(timeouts.connect, visit.deadline - now)
-    return upstream.transport.send(_authorized(request, upstream), connect=connect, patience=patience)
+    return upstream.transport.send(authorized(request, upstream), connect=connect, patience=patience)
 
 
 async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:
-    reply = await _reply(exchange, ANSWER_LIMIT, visit)
+    reply = await waiting(reply_of(exchange, ANSWER_LIMIT), visit)
     told = answer(visit.call, upstream.grammar, upstream.dialect, reply, int(visit.entry.time))
     visit.entry.usage, visit.entry.carried = told.usage, told.carried
     await visit.client.whole(told.body)
@@ -140,7 +133,7 @@ async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:
 async def _stream(visit: Visit, attempt: Attempt, upstream: Upstream, exchange: Exchange) -> None:
     created = int(visit.entry.time)
     if _came_whole(exchange):  # an error that came with a 200, or a server that does not stream
-        reply = await _reply(exchange, ANSWER_LIMIT, visit)
+        reply = await waiting(reply_of(exchange, ANSWER_LIMIT), visit)
         way: Lane = retold(visit.call, upstream.dialect, reply, created)
     else:
         way = lane(visit.call, attempt.target, upstream.grammar, upstream.dialect, created)
@@ -171,33 +164,13 @@ async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane) 
     await client.finish()
 
 
-async def _reply(exchange: Exchange, limit: int, visit: Visit) -> UpstreamReply:
-    """The whole answer. Raises UpstreamError when it is longer than the limit."""
-    body = await _waiting(read_all(exchange, limit), visit)
-    return UpstreamReply(exchange.status, exchange.headers, body)
-
-
 async def _read(exchange: Exchange, visit: Visit) -> bytes:
-    """As `_waiting(exchange.read(), visit)`, with a coroutine less for each chunk."""
+    """As `waiting(exchange.read(), visit)`, with a coroutine less for each chunk."""
     since = visit.clock()
     try:
         return await exchange.read()
     finally:
         visit.entry.waited += visit.clock() - since
-
-
-async def _waiting(awaited: Awaitable[T], visit: Visit) -> T:
-    """Waits for the upstream, and keeps count of it: what is not waiting is our own overhead."""
-    since = visit.clock()
-    try:
-        return await awaited
-    finally:
-        visit.entry.waited += visit.clock() - since
-
-
-def _authorized(request: UpstreamRequest, upstream: Upstream) -> UpstreamRequest:
-    headers = request.headers + upstream.authorize(request)
-    return UpstreamRequest(request.method, request.url, headers, request.body, request.dropped)
 
 
 def _came_whole(exchange: Exchange) -> bool:

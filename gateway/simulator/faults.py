@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from gateway.simulator.refusals import REFUSALS
+ERRORS = ("insufficient-quota", "context-length", "content-filter")
+"""Errors that each API has, beside those that are a status."""
 
 NAMED = (
     "reset",
@@ -29,9 +30,14 @@ NAMED = (
     "error-in-200",
     "error-in-stream",
     "no-done",
-    *(name for name in REFUSALS if not name.isdigit()),
+    *ERRORS,
 )
 """Faults that are not a status. `gateway.simulator.script` says what each does."""
+
+
+def is_error(fault: str) -> bool:
+    """Whether a fault is an error that the API tells of, in its own words."""
+    return fault in ERRORS or fault not in NAMED
 
 
 class Unreadable(ValueError):

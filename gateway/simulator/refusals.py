@@ -8,26 +8,19 @@ https://platform.openai.com/docs/guides/error-codes. Only the first complaint ab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.call import Json
+from gateway.simulator.http import Refusal
 from gateway.simulator.words import texts
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error: its status, and its body."""
-
-    status: int
-    envelope: Json
-
-
 def refusal(
     status: int, message: str, *, type: str = "invalid_request_error", param: str | None = None, code: str | None = None
 ) -> Refusal:
+    """An error in the envelope."""
     return Refusal(status, {"error": {"message": message, "type": type, "param": param, "code": code}})
 
 
@@ -51,15 +44,18 @@ def wrong_key(key: str) -> Refusal:
 
 
 def no_such_model(name: str) -> Refusal:
+    """A model that is not there, or not for this key."""
     told = f"The model `{name}` does not exist or you do not have access to it."
     return refusal(404, told, code="model_not_found")
 
 
 def no_such_url(method: str, path: str) -> Refusal:
+    """A path that the API does not have."""
     return refusal(404, f"Invalid URL ({method} {path})")
 
 
 def no_such_method(method: str, path: str) -> Refusal:
+    """A path that wants another method."""
     return refusal(405, f"Not allowed to {method} on {path}.")
 
 
@@ -219,7 +215,9 @@ def _tools(body: Json) -> Complaints:
 def _tool(param: str, tool: Any) -> Complaints:
     if not isinstance(tool, dict):
         yield _wrong_type(param, "an object", tool)
-    elif tool.get("type") == "function":
+    elif tool.get("type") is None:
+        yield _missing(f"{param}.type")
+    elif tool["type"] == "function":
         function = tool.get("function")
         if not isinstance(function, dict):
             yield _missing(f"{param}.function")
@@ -278,3 +276,30 @@ _RULES: tuple[Callable[[Json], Complaints], ...] = (
     _json_mode,
 )
 """In this order: each rule relies on those before it."""
+
+
+def check_embeddings(body: Any) -> Complaints:
+    """What is wrong with a request for embeddings, as far as it matters here."""
+    if not isinstance(body, dict):
+        yield UNREADABLE
+        return
+    yield from _model(body)
+    given = body.get("input")
+    if given is None:
+        yield _missing("input")
+    elif not _embeddable(given):
+        yield refusal(
+            400, "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
+        )
+    size = body.get("dimensions")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        yield refusal(400, f"{size} is less than the minimum of 1 - 'dimensions'")
+
+
+def _embeddable(given: Any) -> bool:
+    """A text, several, the tokens of one, or the tokens of several."""
+    if isinstance(given, str) or not isinstance(given, list):
+        return isinstance(given, str)
+    kinds = {type(item) for item in given}
+    tokens = (token for item in given if isinstance(item, list) for token in item)
+    return len(kinds) == 1 and kinds <= {str, int, list} and all(isinstance(token, int) for token in tokens)

@@ -13,10 +13,8 @@ from http import HTTPStatus
 
 import orjson
 
-from gateway.simulator import openai
-from gateway.simulator.api import Reply
 from gateway.simulator.faults import Faults
-from gateway.simulator.refusals import REFUSALS
+from gateway.simulator.http import Frame, Grammar, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,48 +68,43 @@ _SILENT_ENDS: dict[str, tuple[Step, ...]] = {
 }
 
 
-def spoil(reply: Reply, fault: str | None, faults: Faults) -> Reply:
+def spoil(reply: Reply, fault: str | None, faults: Faults, grammar: Grammar) -> Reply:
     """The reply with a named fault in it, or as it was."""
     if reply.model and faults.error_after is not None and faults.error_after <= reply.output:
-        reply = _error_after(reply, faults.error_after)
-    return _SPOILT[fault](reply) if fault in _SPOILT else reply
+        reply = _error_after(reply, faults.error_after, grammar)
+    return _SPOILT[fault](reply, grammar) if fault in _SPOILT else reply
 
 
 def _streamed(reply: Reply, faults: Faults, coalesce: int) -> Iterator[Step]:
     frames, end = reply.frames, End.COMPLETE
     for after, how in ((faults.cut_after, End.CLOSE), (faults.stall_after, End.STALL)):
-        if after is not None and after <= reply.output and reply.opening + after < len(frames):
-            frames, end = frames[: reply.opening + after], how
+        if after is not None and after <= reply.output and reply.after(after) < len(frames):
+            frames, end = frames[: reply.after(after)], how
     paced = bool(faults.chunk_delay) or not coalesce
-    start, before = 0, _head(reply, b"transfer-encoding: chunked")
-    for size, joined in _joined(frames, 0 if paced else coalesce):
-        if start and paced:
+    before = _head(reply, b"transfer-encoding: chunked")
+    for number, (joined, tokens) in enumerate(_joined(frames, 0 if paced else coalesce)):
+        if number and paced:
             yield Wait(faults.chunk_delay)
-        yield Write(before + b"%x\r\n%b\r\n" % (len(joined), joined), _output_within(reply, start, start + size))
-        start, before = start + size, b""
+        yield Write(before + b"%x\r\n%b\r\n" % (len(joined), joined), tokens)
+        before = b""
     if end is End.COMPLETE:
         yield Write(b"0\r\n\r\n")
     yield end
 
 
-def _joined(frames: tuple[bytes, ...], limit: int) -> Iterator[tuple[int, bytes]]:
-    """Frames in groups of at most `limit` bytes, or of one: how many, and their bytes."""
+def _joined(frames: tuple[Frame, ...], limit: int) -> Iterator[Frame]:
+    """Frames in groups of at most `limit` bytes, or of one."""
     group: list[bytes] = []
-    size = 0
+    size = tokens = 0
     for frame in frames:
-        if group and size + len(frame) > limit:
-            yield len(group), b"".join(group)
-            group, size = [], 0
-        group.append(frame)
-        size += len(frame)
+        if group and size + len(frame.data) > limit:
+            yield Frame(b"".join(group), tokens)
+            group, size, tokens = [], 0, 0
+        group.append(frame.data)
+        size += len(frame.data)
+        tokens += frame.tokens
     if group:
-        yield len(group), b"".join(group)
-
-
-def _output_within(reply: Reply, start: int, end: int) -> int:
-    """How many of the frames from `start` to `end` carry output."""
-    first, last = reply.opening, reply.opening + reply.output
-    return max(min(end, last) - max(start, first), 0)
+        yield Frame(b"".join(group), tokens)
 
 
 def _whole(reply: Reply, faults: Faults) -> Iterator[Step]:
@@ -135,63 +128,69 @@ def _head(reply: Reply, framing: bytes) -> bytes:
 
 # Bad replies
 
-_ERROR = REFUSALS["500"].envelope
+Spoil = Callable[[Reply, Grammar], Reply]
+
 _PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser.</body></html>\n"
 
 
-def _instead(body: bytes, kind: bytes = b"application/json") -> Callable[[Reply], Reply]:
+def _instead(body: bytes, kind: bytes = b"application/json") -> Spoil:
     """Another body with the same status: no model has answered, whatever the status says."""
 
-    def spoilt(reply: Reply) -> Reply:
+    def spoilt(reply: Reply, grammar: Grammar) -> Reply:
         headers = tuple(header for header in reply.headers if header[0] != b"content-type")
         return Reply(reply.status, ((b"content-type", kind), *headers), body=body, sound=False)
 
     return spoilt
 
 
-def _error_after(reply: Reply, output: int) -> Reply:
-    """The stream tells of an error after some output, and ends without `[DONE]`."""
+def _error_in_200(reply: Reply, grammar: Grammar) -> Reply:
+    return _instead(orjson.dumps(grammar.refuse("500", 0, "").envelope))(reply, grammar)
+
+
+def _error_after(reply: Reply, output: int, grammar: Grammar) -> Reply:
+    """The stream tells of an error after some output, and ends without its full stop."""
     if not reply.frames:
-        return _instead(orjson.dumps(_ERROR))(reply)
-    frames = (*reply.frames[: reply.opening + output], openai.frame(_ERROR))
-    return replace(reply, frames=frames, output=output, sound=False)
+        return _error_in_200(reply, grammar)
+    frames = reply.frames[: reply.after(output)]
+    told = sum(frame.tokens for frame in frames)
+    return replace(reply, frames=(*frames, Frame(grammar.broken)), output=told, sound=False)
 
 
-def _error_in_stream(reply: Reply) -> Reply:
-    return _error_after(reply, reply.output // 2)
+def _error_in_stream(reply: Reply, grammar: Grammar) -> Reply:
+    return _error_after(reply, reply.output // 2, grammar)
 
 
-def _truncated(reply: Reply) -> Reply:
-    """Sound HTTP around JSON that stops in its middle."""
+def _truncated(reply: Reply, grammar: Grammar) -> Reply:
+    """Sound HTTP around an answer that stops in the middle of a frame."""
     if not reply.frames:
         return replace(reply, body=reply.body[: len(reply.body) // 2], output=0, sound=False)
-    output = reply.output // 2
-    last = reply.opening + output
-    half = reply.frames[last][: len(reply.frames[last]) // 2]
-    return replace(reply, frames=(*reply.frames[:last], half), output=output, sound=False)
+    last = reply.after(reply.output // 2)
+    before, half = reply.frames[:last], reply.frames[last].data
+    told = sum(frame.tokens for frame in before)
+    return replace(reply, frames=(*before, Frame(half[: len(half) // 2])), output=told, sound=False)
 
 
-def _garbage(reply: Reply) -> Reply:
-    """Bytes that are no JSON: the whole body, or one event in the middle of a stream that goes on."""
+def _garbage(reply: Reply, grammar: Grammar) -> Reply:
+    """Bytes that mean nothing: the whole body, or one event in the middle of a stream that goes on."""
     if not reply.frames:
-        return _instead(b'\xff\xfe{"choices": [NaN, \x00')(reply)
-    middle = reply.opening + reply.output // 2
-    frames = (*reply.frames[:middle], b'data: \xff\xfe{"choices": [NaN, \x00\n\n', *reply.frames[middle:])
-    return replace(reply, frames=frames, output=reply.output // 2, sound=False)
+        return _instead(b'\xff\xfe{"choices": [NaN, \x00')(reply, grammar)
+    middle = reply.after(reply.output // 2)
+    frames = (*reply.frames[:middle], Frame(grammar.garbage), *reply.frames[middle:])
+    return replace(reply, frames=frames, sound=False)
 
 
-def _no_done(reply: Reply) -> Reply:
+def _no_done(reply: Reply, grammar: Grammar) -> Reply:
     """The stream ends politely after its last chunk, without its full stop."""
-    return replace(reply, frames=reply.frames[:-1], sound=False) if reply.frames else reply
+    return replace(reply, frames=reply.frames[: -reply.full_stop], sound=False) if reply.frames else reply
 
 
-_SPOILT: dict[str | None, Callable[[Reply], Reply]] = {
+_SPOILT: dict[str | None, Spoil] = {
     "html": _instead(_PAGE, b"text/html; charset=utf-8"),
     "empty": _instead(b""),
     "null": _instead(b"null"),
     "garbage": _garbage,
     "truncated-json": _truncated,
-    "error-in-200": _instead(orjson.dumps(_ERROR)),
+    "error-in-200": _error_in_200,
     "error-in-stream": _error_in_stream,
     "no-done": _no_done,
 }

@@ -19,9 +19,8 @@ from typing import Self, TypeVar, cast
 import httptools
 
 from gateway.simulator import api
-from gateway.simulator.api import UNIQUE, Reply, Request
-from gateway.simulator.faults import NAMED, Faults, Unreadable, override
-from gateway.simulator.refusals import REFUSALS, by_name, refusal
+from gateway.simulator.faults import Faults, Unreadable, is_error, override
+from gateway.simulator.http import UNIQUE, Account, Reply, Request, refused
 from gateway.simulator.script import End, Step, Wait, Write, early_end, script, spoil
 
 COALESCE = 16 * 1024
@@ -32,8 +31,6 @@ KEPT_CALLS = 100_000
 
 CREATED = 1_735_689_600
 """When every answer was made: a constant, so that the same request gets the same bytes."""
-
-MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1")
 
 T = TypeVar("T")
 
@@ -54,14 +51,20 @@ class Served:
 
 
 class Simulator:
-    """OpenAI's API on 127.0.0.1. Use it as `async with Simulator() as upstream: ...`."""
+    """A provider's API on 127.0.0.1. Use it as `async with Simulator() as upstream: ...`.
+
+    `type` is one of `api.GRAMMARS`; what `api_key`, `secret` and `region` do is told by `http.Account`.
+    """
 
     def __init__(
         self,
         faults: Faults | None = None,
         *,
+        type: str = "openai",
         api_key: str | None = None,
-        models: tuple[str, ...] = MODELS,
+        secret: str | None = None,
+        region: str | None = None,
+        models: tuple[str, ...] | None = None,
         created: int = CREATED,
         coalesce: int = COALESCE,
         seed: int = 0,
@@ -69,9 +72,14 @@ class Simulator:
     ) -> None:
         self.faults = faults or Faults()
         """May be replaced at any time; requests that come later meet the new ones."""
-        self.api_key = api_key
-        self.models = models
-        self.created = created
+        self.grammar = api.GRAMMARS[type]
+        self.account = Account(
+            models=self.grammar.models if models is None else models,
+            created=created,
+            api_key=api_key,
+            secret=secret,
+            region=region,
+        )
         self.coalesce = coalesce
         self.requests: list[Request] = []
         """The last ones received, oldest first."""
@@ -93,7 +101,12 @@ class Simulator:
     @property
     def url(self) -> str:
         """The base URL for a client, without a slash at its end."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1"
+        return self.origin + self.grammar.base
+
+    @property
+    def origin(self) -> str:
+        """The base URL without a path: some SDKs know the rest."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def open_connections(self) -> int:
@@ -146,17 +159,20 @@ class Simulator:
             asked = request.header(b"x-simulate-fault")
             faults = override(self.faults, asked) if asked else self.faults
         except Unreadable as error:
-            told = api.refusal(refusal(400, f"x-simulate-fault: {error}", param="x-simulate-fault"))
+            told = self._refused("400", message=f"x-simulate-fault: {error}")
             return _Exchange(unique, told, script(told, Faults(), self.coalesce))
         fault = faults.pick(self._random.random()) if faults.fail else None
         if (end := early_end(fault, faults)) is not None:
             return _Exchange(unique, _NOTHING, end)
-        if fault is not None and (fault not in NAMED or fault in REFUSALS):
-            reply = api.refusal(by_name(fault), faults.retry_after)
+        if fault is not None and is_error(fault):
+            reply = self._refused(fault, faults.retry_after)
         else:
-            reply = api.reply(request, api_key=self.api_key, models=self.models, created=self.created)
-        reply = spoil(reply, fault, faults)
+            reply = api.reply(self.grammar, request, self.account)
+        reply = spoil(reply, fault, faults, self.grammar)
         return _Exchange(unique, reply, script(reply, faults, self.coalesce))
+
+    def _refused(self, name: str, retry_after: float = 0.0, message: str = "") -> Reply:
+        return refused(self.grammar.refuse(name, retry_after, message), self.grammar.headers)
 
     def opened(self, connection: _Connection) -> None:
         self.connections += 1
@@ -201,7 +217,7 @@ class _Exchange:
 
     def account(self, complete: bool, client_left: bool) -> Served:
         return Served(
-            id=f"chatcmpl-{self.unique}",
+            id=self.reply.id.replace(UNIQUE, self.unique),
             model=self.reply.model,
             stream=bool(self.reply.frames),
             prompt_tokens=self.reply.prompt_tokens,

@@ -35,13 +35,14 @@ DONE = b"data: [DONE]\n\n"
 class Encoder:
     """Spells one answer's events as `chat.completion.chunk` server-sent events.
 
-    `created` (seconds since 1970) and `id` are told where the upstream named none. Usage is told once, just before the
-    full stop, and only to a client that asked for it.
+    `created` (seconds since 1970), `id` and `model` are told where the upstream named none. Usage is told once, just
+    before the full stop, and only to a client that asked for it.
     """
 
-    def __init__(self, *, created: int, include_usage: bool, id: str) -> None:
+    def __init__(self, *, created: int, include_usage: bool, id: str, model: str = "") -> None:
         self._created = created
         self._id = id
+        self._model = model
         self._include_usage = include_usage
         self._usage: Usage | None = None
         self._opened: set[int] = set()
@@ -89,7 +90,7 @@ class Encoder:
             "id": started.id or self._id,
             "object": "chat.completion.chunk",
             "created": started.created or self._created,
-            "model": started.model,
+            "model": started.model or self._model,
         }
         # All other chunks have null there when the client asked (API reference, `stream_options.include_usage`).
         self._no_usage = {"usage": None} if self._include_usage else {}
@@ -193,15 +194,15 @@ def usage_json(usage: Usage) -> Json:
     }
 
 
-def whole(events: Iterable[Event], created: int) -> Json:
-    """A finished story as one `chat.completion`. `created` is told where the upstream named no time."""
-    body: Json = {"id": "", "object": "chat.completion", "created": created, "model": ""}
+def whole(events: Iterable[Event], created: int, id: str = "", model: str = "") -> Json:
+    """A finished story as one `chat.completion`. `created`, `id` and `model` are told where the upstream named none."""
+    body: Json = {"id": id, "object": "chat.completion", "created": created, "model": model}
     choices: dict[int, Json] = {}
     usage: Json = {}
     for event in events:
         match event:
-            case Started(id=id, model=model):
-                body |= {"id": id, "created": event.created or created, "model": model}
+            case Started():
+                body |= {"id": event.id or id, "created": event.created or created, "model": event.model or model}
             case UsageReported(usage=counted):
                 usage = {"usage": usage_json(counted)}
             case Finished(reason=reason, choice=choice):

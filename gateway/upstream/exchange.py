@@ -27,8 +27,8 @@ class HttpExchange:
     """`gateway.ports.Exchange` over HTTP/1.1. One task may wait for it at a time."""
 
     __slots__ = (
-        *("_answer", "_clock", "_connection", "_failure", "_heard_at", "_patience", "_paused", "_timer", "_timer_at"),
-        *("_waiter", "headers", "status", "unheard"),
+        *("_answer", "_clock", "_connection", "_failure", "_heard_at", "_patience", "_paused", "_waiter"),
+        *("headers", "status", "unheard"),
     )
 
     def __init__(self, connection: Connection, patience: Patience, clock: Clock) -> None:
@@ -43,8 +43,6 @@ class HttpExchange:
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self._heard_at = clock()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
         self.patience = patience
         connection.listener = self
 
@@ -159,10 +157,7 @@ class HttpExchange:
         self._wake()
 
     def _leave(self, *, reusable: bool) -> None:
-        """Lets go of the timer, the parser and the connection. The first call counts."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Lets go of the parser and the connection. The first call counts."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._answer.stop()
@@ -174,20 +169,14 @@ class HttpExchange:
         return min(self._patience.until, silent)
 
     def _arm(self) -> None:
-        """Sees to it that the timer goes off no later than patience ends. Going off too early costs it only a look."""
-        due = self._due()
-        if self._connection is None or (self._timer is not None and self._timer_at <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = due
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._look)
+        if self._connection is not None and (due := self._due()) < inf:
+            self._connection.remind(due, self._clock())
 
-    def _look(self) -> None:
-        self._timer = None
-        if self._clock() < self._due() - TICK:
+    def rung(self) -> None:
+        due = self._due()
+        if self._clock() < due - TICK:
             self._arm()
-        elif self._due() == self._patience.until:
+        elif due == self._patience.until:
             self._fail(UpstreamError(self._patience.failure, "the time for this answer ran out"))
         else:
             self._fail(UpstreamError(Failure.IDLE_TIMEOUT, f"silent for {self._patience.idle:g} s"))

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
+from math import inf
 from typing import Protocol, cast
 
 from gateway.core.errors import Failure, UpstreamError
@@ -39,15 +40,20 @@ class Listener(Protocol):
     def lost(self, error: Exception | None) -> None:
         """The connection broke."""
 
+    def rung(self) -> None:
+        """The time has come of which it wanted to be reminded, or an earlier one."""
+
 
 class Connection(asyncio.Protocol):
     """One socket to an upstream, for one listener at a time."""
 
-    __slots__ = ("_pool", "_transport", "listener")
+    __slots__ = ("_alarm", "_alarm_at", "_pool", "_transport", "listener")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._transport: asyncio.Transport | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
         self.listener: Listener | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,6 +75,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.closed(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if self.listener is not None:
             self.listener.lost(error)
 
@@ -86,6 +95,24 @@ class Connection(asyncio.Protocol):
         """Reads again."""
         if self._transport is not None and self.is_open():
             self._transport.resume_reading()
+
+    def remind(self, due: float, now: float) -> None:
+        """Rings no later than at `due`, a time of the pool's clock. It may ring too early, which costs only a look.
+
+        The alarm outlives its listener and serves the next one: to set and to undo one for each exchange would cost as
+        much as reading an answer's head.
+        """
+        if self._alarm is not None:
+            if self._alarm_at <= due:
+                return
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - now), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self.listener is not None:
+            self.listener.rung()
 
     def release(self, *, reusable: bool) -> None:
         """Its listener has done with it. It goes back to the pool, if it is fit for that and all was sent."""

@@ -1,12 +1,14 @@
 """The HTTP surface: which path is answered by what.
 
-Chat is raw ASGI; the rest, which nobody is in a hurry for, is Starlette.
+Calls go the way of the `Line`; the rest, which nobody is in a hurry for, is Starlette.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from hmac import compare_digest
+from urllib.parse import unquote, urlsplit
 
 import orjson
 from starlette.applications import Starlette
@@ -19,43 +21,66 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.core.call import Json
 from gateway.core.errors import GatewayError, NotServed, Unauthorized, UnknownModel
 from gateway.policy import access
+from gateway.surfaces import openai_chat, openai_embeddings
 from gateway.web.auth import principal, token, told
-from gateway.web.chat import Chat, Office, request_id
+from gateway.web.endpoint import Accept, Endpoint, Office, request_id
+from gateway.web.line import Handler
 
-CHAT_PATHS = frozenset({"/v1/chat/completions", "/chat/completions"})
-AZURE_PREFIX, AZURE_SUFFIX = "/openai/deployments/", "/chat/completions"
-"""Azure's SDKs put the model into the path."""
+ENDPOINTS: Mapping[str, tuple[str, Accept]] = {
+    "/chat/completions": ("chat", openai_chat.accept),
+    "/embeddings": ("embeddings", openai_embeddings.accept),
+}
+"""By path: an endpoint's name, and how its requests are read. The path stands alone, behind /v1, or as Azure's."""
+
+AZURE_PREFIX = "/openai/deployments/"
+"""Azure's SDKs put the model into the path, between this and the endpoint's own."""
 
 
 class App:
     """The whole application."""
 
     def __init__(self, office: Office, exposition: Callable[[], bytes], content_type: str) -> None:
-        self._chat = Chat(office)
-        self._rest = with_request_id(_pages(office, exposition, content_type))
+        self._endpoints = {path: Endpoint(office, *kind) for path, kind in ENDPOINTS.items()}
+        self._calls: dict[bytes, Handler] = {
+            prefix + path.encode(): endpoint for path, endpoint in self._endpoints.items() for prefix in (b"", b"/v1")
+        }
+        self._pages = with_request_id(_pages(office, exposition, content_type))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if scope["method"] != "POST":
-            await self._rest(scope, receive, send)
-        elif path in CHAT_PATHS:
-            await self._chat(scope, receive, send)
-        elif model := _deployment(path):
-            await self._chat(scope, receive, send, model)
-        else:
-            await self._rest(scope, receive, send)
+        await self._pages(scope, receive, send)
+
+    def calls(self, method: bytes, url: bytes) -> Handler | None:
+        """Who answers this request as a call; None for everything else."""
+        if method != b"POST":
+            return None
+        return self._calls.get(url) or self._call_at(_path(url))
+
+    def _call_at(self, path: str) -> Handler | None:
+        for ending, endpoint in self._endpoints.items():
+            if model := _deployment(path, ending):
+                return partial(endpoint, path_model=model)
+        return self._calls.get(path.encode())
 
 
-def _deployment(path: str) -> str:
+def _deployment(path: str, ending: str) -> str:
     """The model in one of Azure's paths, or nothing."""
-    if path.startswith(AZURE_PREFIX) and path.endswith(AZURE_SUFFIX):
-        return path[len(AZURE_PREFIX) : -len(AZURE_SUFFIX)]
+    if path.startswith(AZURE_PREFIX) and path.endswith(ending):
+        return path[len(AZURE_PREFIX) : -len(ending)]
     return ""
+
+
+def _path(url: bytes) -> str:
+    """The path of a request's target, which may be a whole URL; nothing where it cannot be read."""
+    try:
+        target = url.decode("ascii")  # with two slashes at its beginning it is still a path, and names no host
+        return unquote(urlsplit(target if not target.startswith("/") else f"http://-{target}").path)
+    except ValueError:
+        return ""
 
 
 def _pages(office: Office, exposition: Callable[[], bytes], content_type: str) -> Starlette:
     pages = Pages(office, exposition, content_type)
-    chat_paths = (*sorted(CHAT_PATHS), AZURE_PREFIX + "{model:path}" + AZURE_SUFFIX)
+    prefixes = ("", "/v1", AZURE_PREFIX + "{model:path}")
     app = Starlette(
         routes=[
             *(Route(path, pages.models) for path in ("/v1/models", "/models")),
@@ -64,7 +89,7 @@ def _pages(office: Office, exposition: Callable[[], bytes], content_type: str) -
             *(Route(path, pages.ready) for path in ("/healthz/ready", "/health/readiness")),
             Route("/metrics", pages.metrics),
             # Calls do not come this way: these are here so that any other method is told which one is meant.
-            *(Route(path, _nothing, methods=["POST"]) for path in chat_paths),
+            *(Route(prefix + path, _nothing, methods=["POST"]) for path in ENDPOINTS for prefix in prefixes),
         ],
         exception_handlers={
             GatewayError: lambda request, error: _refusal(error),
@@ -157,10 +182,13 @@ def _defect(office: Office, request: Request, error: Exception) -> Response:
     return _refusal(GatewayError("The gateway failed. This is a defect; its log has the details."))
 
 
+_WHERE = f"Calls go to POST {' or '.join(f'/v1{path}' for path in ENDPOINTS)}; GET /v1/models lists the models."
+
+
 def _as_ours(request: Request, error: HTTPException) -> GatewayError:
     """The framework's own refusals, in our envelope."""
     words = {
-        404: "There is nothing at this path. Calls go to POST /v1/chat/completions; GET /v1/models lists the models.",
+        404: f"There is nothing at this path. {_WHERE}",
         405: f"{request.method} is not possible here.",
     }
     return NotServed(error.status_code, words.get(error.status_code, error.detail))

@@ -1,9 +1,9 @@
 """The HTTP server's connection, with what uvicorn's lacks.
 
-It tells a call at once that its client has hung up, so that no task per call has to watch for it; it bounds the size
-of a request's head, of which uvicorn 0.54 takes any number of megabytes; it answers what it cannot parse in the
-envelope; it wants the one `Host` that HTTP/1.1 asks for; it keeps trailers out of the headers; and it has a quicker way
-out than ASGI's.
+Calls go a way of their own, the `Line`; everything else goes the way of ASGI. A call is told at once that its client
+has hung up, so that no task has to watch for it. The size of a request's head is bounded, of which uvicorn 0.54 takes
+any number of megabytes; what cannot be parsed is answered in the envelope; the one `Host` that HTTP/1.1 asks for must
+be there; and trailers are kept out of the headers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.core.call import Headers
 from gateway.core.errors import GatewayError, InvalidRequest, NotServed
+from gateway.web.line import Handler, Line, lines
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's target and headers, spaces and colons between them not counted. Real ones stay far below 8 KiB;
@@ -32,98 +32,19 @@ LINGER = 1.0
 """Seconds for which a refused client may go on sending. Closing under it would reset the connection, and the refusal
 could be lost before it was read (RFC 9112, section 9.6)."""
 
-LINE = "gateway.line"
-"""Key in a scope's extensions, under which a call finds the `Line` to its client."""
-
-
-class Line:
-    """The way back to the client of one call.
-
-    It does what ASGI's `send` would do with a coroutine, two messages and a look at each header: that costs as much as
-    all the rest of a relayed chunk.
-    """
-
-    __slots__ = ("_cycle", "_framed", "gone", "told")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._framed = cycle.scope["http_version"] != "1.0"
-        self.gone = False
-        """Whether the client has hung up before its answer was complete."""
-        self.told: Callable[[], object] | None = None
-        """Called once, when it does."""
-
-    def tell(self) -> None:
-        self.gone = True
-        if self.told is not None:
-            self.told()
-
-    def abort(self) -> None:
-        """Ends the connection without another word."""
-        self._cycle.transport.abort()
-
-    @property
-    def full(self) -> bool:
-        """Whether the client has so much still to take that whoever writes should wait: `await line.drained()`."""
-        return self._cycle.flow.write_paused and not self._cycle.disconnected
-
-    async def drained(self) -> None:
-        """Waits until the client has taken most of what was written."""
-        await self._cycle.flow.drain()
-
-    def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole answer, in one write."""
-        self._write(self._head(status, (*headers, (b"content-length", b"%d" % len(body)))) + body)
-        self._complete()
-
-    def begin(self, status: int, headers: Headers) -> None:
-        """The head of a stream. HTTP/1.0 knows no chunks: there the end of the connection is that of the stream."""
-        if self._framed:
-            headers = (*headers, (b"transfer-encoding", b"chunked"))
-        else:
-            self._cycle.keep_alive = False
-        self._write(self._head(status, headers))
-
-    def send(self, data: bytes) -> None:
-        """The next piece of a stream."""
-        if data:
-            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
-
-    def end(self) -> None:
-        """The stream is complete."""
-        if self._framed:
-            self._write(b"0\r\n\r\n")
-        self._complete()
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        self._cycle.response_started = True
-        lines = [b"%b: %b\r\n" % header for header in (*self._cycle.default_headers, *headers)]
-        if not self._cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        return b"".join((STATUS_LINE[status], *lines, b"\r\n"))
-
-    def _write(self, data: bytes) -> None:
-        if not self._cycle.disconnected:
-            self._cycle.transport.write(data)
-
-    def _complete(self) -> None:
-        """Lets the connection take its next request, as uvicorn's own `send` does at the end."""
-        cycle = self._cycle
-        if cycle.disconnected:
-            return
-        cycle.response_complete = True
-        cycle.message_event.set()
-        del cycle.scope["extensions"]  # it leads back to the cycle, and only the garbage collector could undo that
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+Calls = Callable[[bytes, bytes], Handler | None]
+"""Who answers a method and a path, the query with it, as a call; None for the pages, which go the way of ASGI."""
 
 
 class GatewayProtocol(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    cycle: Line | RequestResponseCycle | None  # type: ignore[assignment]
+    """The newest request."""
+
+    def __init__(self, calls: Calls, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._calls = calls
         self._read = 0
         """Bytes of the piece that is being parsed."""
         self._untold = 0
@@ -131,16 +52,23 @@ class GatewayProtocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._refusal: GatewayError | None = None
         self._deaf = False
-        self._answering: RequestResponseCycle | None = None
+        self._answering: Line | RequestResponseCycle | None = None
         """The request that is being answered, or was last. With pipelining it is not `cycle`: that is the newest."""
+        self._due: Line | None = None
+        """A call whose head has just been read: it begins when all that came with the head has been read too."""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
 
     # From the event loop
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pipeline.clear()
-        super().connection_lost(exc)
-        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.flow.resume_writing()
         self._tell()
+        self.transport.close()
+        self._unset_keepalive_if_required()
+        self.parser = None  # type: ignore[assignment]  # it knows us as we know it
 
     def data_received(self, data: bytes) -> None:
         if self._deaf or self.transport.is_closing():
@@ -151,10 +79,13 @@ class GatewayProtocol(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError:
             self.send_400_response("")
-            return
-        if self._untold > 2 * MAX_HEAD:
-            self._refusal = _too_large()
-            self.send_400_response("")
+        else:
+            if self._untold > 2 * MAX_HEAD:
+                self._refusal = _too_large()
+                self.send_400_response("")
+        if self._due is not None:
+            line, self._due = self._due, None
+            self._begin(line)
 
     def _parse(self, data: bytes) -> None:
         """An upgrade is not accepted, and the connection goes on as it was (RFC 9110, section 7.8).
@@ -211,29 +142,58 @@ class GatewayProtocol(HttpToolsProtocol):
     # From the parser
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """uvicorn would make a scope here; calls need none."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._untold = self._read
 
     def on_headers_complete(self) -> None:
         self._check_head()
+        method = self.parser.get_method()
         if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":
+            if method == b"CONNECT":
                 raise httptools.HttpParserError("not a proxy")
             return
-        super().on_headers_complete()
-        self.scope["extensions"] = {LINE: Line(self.cycle)}  # type: ignore[dict-item]
+        handler = self._calls(method, self.url)
+        if handler is None:
+            self._go_the_way_of_asgi()
+        else:
+            self._take_call(handler)
         self.headers = []  # for trailers, which may not pass for headers (RFC 9110, section 6.5.1)
         self._untold = 0
-        if len(self.pipeline) <= MAX_WAITING:
+        if self.pipeline and len(self.pipeline) <= MAX_WAITING:
             self.flow.resume_reading()  # whoever does not read cannot see that the client has left
 
+    def _take_call(self, handler: Handler) -> None:
+        before = self.cycle
+        self.cycle = line = Line(self, handler, self.url, self.headers, self.parser.get_http_version())
+        line.keep_alive = line.keep_alive and self.parser.should_keep_alive()
+        if before is None or before.response_complete:
+            self._answering = self._due = line
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((line, handler))  # type: ignore[arg-type]
+
+    def _go_the_way_of_asgi(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super().on_headers_complete()
+
     def on_body(self, body: bytes) -> None:
-        super().on_body(body)
         self._untold = 0
+        if type(self.cycle) is Line:
+            self.cycle.take(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._untold = 0
-        if not self.parser.should_upgrade():
+        if type(self.cycle) is Line:
+            self.cycle.take_end()
+        elif not self.parser.should_upgrade():
             super().on_message_complete()
 
     def _check_head(self) -> None:
@@ -254,7 +214,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answers what could not be parsed, and closes; after the answers that are due before."""
         due = self._answering is not None and not self._answering.response_complete
-        if due and not self.cycle.more_body:
+        if due and self.cycle is not None and not self.cycle.more_body:
             self.cycle.keep_alive = False
         elif self.pipeline:
             self.transport.close()
@@ -274,17 +234,37 @@ class GatewayProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
         self._tell()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    # Answering
+
+    def _begin(self, line: Line) -> None:
+        task = self.loop.create_task(line.handler(line))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _start_asgi_task(self, cycle: Line | RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        if isinstance(cycle, Line):
+            self._begin(cycle)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def _tell(self) -> None:
-        """The client of the call under way is gone, or has been sent away."""
-        cycle = self._answering
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-            cycle.scope["extensions"][LINE].tell()  # type: ignore[attr-defined]
+        """The client of the request under way is gone, or has been sent away."""
+        under_way = self._answering
+        if under_way is None or under_way.response_complete:
+            return
+        if isinstance(under_way, Line):
+            under_way.tell()
+        else:
+            under_way.disconnected = True
+            under_way.message_event.set()
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer (the date), which uvicorn makes anew each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._default_headers:
+            self._default_headers, self._default_lines = headers, lines(tuple(headers))
+        return self._default_lines
 
 
 def new_request_id() -> str:

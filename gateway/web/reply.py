@@ -11,7 +11,7 @@ from gateway.core.call import Headers
 from gateway.core.errors import GatewayError
 from gateway.engine.entry import Entry
 from gateway.ports import Clock
-from gateway.web.protocol import Line
+from gateway.web.line import Line, lines
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a stream's client is told that we are alive. Load balancers cut it off after 60."""
@@ -28,11 +28,13 @@ PING = b": ping\n\n"
 LONG_WAIT = 60.0
 """Seconds. SDKs differ on longer waits (openai-node 6 sleeps them out, come what may): not theirs to retry."""
 
-JSON: Headers = ((b"content-type", b"application/json"),)
-EVENT_STREAM: Headers = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
+JSON = b"content-type: application/json\r\n"
+EVENT_STREAM = lines(
+    (
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+    )
 )
 
 
@@ -58,7 +60,7 @@ class Reply:
         if not self.started:
             # A heartbeat may be the first thing a client hears, when it is not yet known who will serve it.
             known = self._entry.committed
-            told = served_headers(self._entry, self._clock()) if known else request_id(self._entry)
+            told = served(self._entry, self._clock()) if known else lines(request_id(self._entry))
             self._start(200)
             self._line.begin(200, EVENT_STREAM + told)
         self._touched = self._clock()
@@ -75,7 +77,7 @@ class Reply:
 
     async def whole(self, body: bytes) -> None:
         self._start(200)
-        self._line.answer(200, JSON + served_headers(self._entry, self._clock()), body)
+        self._line.answer(200, JSON + served(self._entry, self._clock()), body)
 
     async def refuse(self, error: GatewayError) -> None:
         """Tells of an error: as a status, or inside a stream that has begun, which then ends without `[DONE]`."""
@@ -84,7 +86,7 @@ class Reply:
         if not self.started:
             self.close()
             self._start(error.status)
-            self._line.answer(error.status, JSON + refused_headers(self._entry, error), body)
+            self._line.answer(error.status, JSON + lines(refused_headers(self._entry, error)), body)
         else:
             await self.write(b"data: " + body + b"\n\n")
             await self.finish()
@@ -126,18 +128,27 @@ def request_id(entry: Entry) -> Headers:
     return ((b"x-request-id", entry.id.encode()),)
 
 
-def served_headers(entry: Entry, now: float) -> Headers:
-    """Who answered, after how many attempts, and what the gateway itself took."""
-    headers = (
-        *request_id(entry),
-        (b"x-gateway-provider", _value(entry.provider)),
-        (b"x-gateway-model", _value(entry.target.model if entry.target else "")),
-        (b"x-gateway-attempts", b"%d" % (len(entry.tried) + 1)),
-        (b"x-gateway-overhead-ms", b"%.2f" % (entry.overhead(now) * 1000)),
+def served(entry: Entry, now: float) -> bytes:
+    """Header lines: who answered, after how many attempts, and what the gateway itself took."""
+    model = entry.target.model if entry.target else ""
+    who = _who(entry.provider, model, len(entry.tried) + 1, entry.dropped)
+    return b"x-request-id: %b\r\n%bx-gateway-overhead-ms: %.2f\r\n" % (
+        entry.id.encode(),
+        who,
+        entry.overhead(now) * 1000,
     )
-    if entry.dropped:
-        headers += ((b"x-gateway-dropped-params", _value(", ".join(entry.dropped))),)
-    return headers
+
+
+@lru_cache(maxsize=1024)
+def _who(provider: str, model: str, attempts: int, dropped: tuple[str, ...]) -> bytes:
+    headers: Headers = (
+        (b"x-gateway-provider", _value(provider)),
+        (b"x-gateway-model", _value(model)),
+        (b"x-gateway-attempts", b"%d" % attempts),
+    )
+    if dropped:
+        headers += ((b"x-gateway-dropped-params", _value(", ".join(dropped))),)
+    return lines(headers)
 
 
 def refused_headers(entry: Entry, error: GatewayError) -> Headers:
@@ -156,7 +167,6 @@ def refused_headers(entry: Entry, error: GatewayError) -> Headers:
     return headers
 
 
-@lru_cache(maxsize=1024)
 def _value(text: str) -> bytes:
     """Names from the configuration may be in any script; a header's value is ASCII."""
     return text.encode("ascii", "backslashreplace")

@@ -7,11 +7,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.web.protocol import GatewayProtocol
+from gateway.web.protocol import Calls, GatewayProtocol
 
 KEEP_ALIVE = 75
 """Seconds an idle client connection is kept: longer than the 60 s of the usual load balancers, which otherwise reuse a
@@ -37,11 +38,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: ASGIApp, *, drain: float, keep_alive: int = KEEP_ALIVE) -> Server:
+def no_calls(method: bytes, url: bytes) -> None:
+    """Everything goes the way of ASGI."""
+
+
+def server(app: ASGIApp, calls: Calls = no_calls, *, drain: float, keep_alive: int = KEEP_ALIVE) -> Server:
     """A server that, when asked to stop, gives running calls `drain` seconds."""
     config = uvicorn.Config(
         app,
-        http=GatewayProtocol,
+        http=partial(GatewayProtocol, calls),  # type: ignore[arg-type]
         loop="none",
         ws="none",
         lifespan="off",
@@ -73,10 +78,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def running(app: ASGIApp, *, drain: float = 1.0, keep_alive: int = KEEP_ALIVE) -> AsyncIterator[int]:
+async def running(
+    app: ASGIApp, calls: Calls = no_calls, *, drain: float = 1.0, keep_alive: int = KEEP_ALIVE
+) -> AsyncIterator[int]:
     """The application on a free port of this machine, within a loop that does other things too. Yields the port."""
     listening = listen("127.0.0.1", 0)
-    serving = server(app, drain=drain, keep_alive=keep_alive)
+    serving = server(app, calls, drain=drain, keep_alive=keep_alive)
     task = asyncio.get_running_loop().create_task(serving.serve(sockets=[listening]))
     while not serving.started:  # noqa: ASYNC110  uvicorn tells of it in no other way
         await asyncio.sleep(0.005)

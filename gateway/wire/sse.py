@@ -43,8 +43,8 @@ class Frames:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that these bytes complete. Raises UpstreamError for one of more than EVENT_LIMIT bytes."""
-        if not self._pending and (payloads := _one_line_each(data)):
-            return [Frame(b"data: " + payload + b"\n\n", payload) for payload in payloads]
+        if not self._pending and (frames := _plainly_spelt(data)):
+            return frames
         return [frame for block in self._cut(data) if (frame := _frame(block))]
 
     @property
@@ -71,12 +71,23 @@ class Frames:
         return blocks
 
 
-def _one_line_each(data: bytes) -> list[bytes]:
-    """What whole events say that have one line each and nothing else, as nearly all do; nothing for any other data."""
-    if not data.startswith(b"data: ") or not data.endswith(b"\n\n") or b"\r" in data or len(data) > EVENT_LIMIT:
+def _plainly_spelt(data: bytes) -> list[Frame]:
+    """The frames of whole events that have one line of data each, and perhaps a name before it, as nearly all do.
+
+    Nothing for any other data.
+    """
+    if not data.endswith(b"\n\n") or b"\r" in data or len(data) > EVENT_LIMIT:
         return []
-    payloads = data[6:-2].split(b"\n\ndata: ")
-    return payloads if data.count(b"\n") == 2 * len(payloads) else []
+    frames: list[Frame] = []
+    for block in data[:-2].split(b"\n\n"):
+        event, plain, line = b"", True, block
+        if block.startswith(b"event: "):
+            event, _, line = block[7:].partition(b"\n")
+            plain = False
+        if not line.startswith(b"data: ") or b"\n" in line:
+            return []
+        frames.append(Frame(block + b"\n\n", line[6:], event, plain))
+    return frames
 
 
 def _frame(block: bytes) -> Frame | None:

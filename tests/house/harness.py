@@ -66,7 +66,7 @@ async def gateway(
     snapshot = loads(text, name="test.yaml", environ=environ or {})
     async with (
         Gateway(snapshot, logs, [entries.append], heartbeat).open() as built,
-        running(built.app) as port,
+        running(built.app, built.app.calls) as port,
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {KEY}"}, timeout=10
         ) as client,

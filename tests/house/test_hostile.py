@@ -273,11 +273,6 @@ UPGRADES = [b"h2c", b"websocket", b"TLS/1.0", b"x" * 100]
 VERSIONS = {200: [b"HTTP/1.0", b"HTTP/0.9"], 400: [b"HTTP/3.0", b"http/1.1", b""]}
 
 
-def expecting(random: Random) -> Case:
-    expected, statuses = random.choice([(b"100-continue", (100, 200)), (b"x", (200,))])
-    return Case(http(spelt(), b"Expect: " + expected), statuses)
-
-
 def pipelined(random: Random) -> Case:
     cases = [random.choice([ordinary, cut_short, wrong_type, nested, wrong_key])(random) for _ in range(5)]
     return Case(b"".join(case.raw for case in cases), tuple(case.statuses[0] for case in cases))
@@ -307,7 +302,7 @@ FAMILIES: dict[str, Family] = {
     "noise": noise,
     "version": drawn_from(VERSIONS, lambda version: http(spelt(), version=version)),
     "upgrade": drawn_from({200: UPGRADES}, lambda name: http(spelt(), b"Connection: Upgrade", b"Upgrade: " + name)),
-    "expecting": expecting,
+    "expecting": drawn_from({200: [b"100-continue", b"x"]}, lambda what: http(spelt(), b"Expect: " + what)),
     "pipelined": pipelined,
     "cut off": lambda random: Case(GOOD[: random.randrange(1, len(GOOD))], (), last=True),
 }

@@ -15,8 +15,9 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.call import Json
-from gateway.web.protocol import LINE, MAX_HEAD, MAX_HEADERS, MAX_WAITING
-from gateway.web.server import running
+from gateway.web.line import Handler, Line
+from gateway.web.protocol import MAX_HEAD, MAX_HEADERS, MAX_WAITING, Calls
+from gateway.web.server import no_calls, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -100,10 +101,19 @@ async def wire(port: int) -> AsyncIterator[Wire]:
             await writer.wait_closed()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mirror() -> AsyncIterator[int]:
-    """The port of a server that answers each request with what it has received."""
-    async with running(_mirror) as port:
+def all_calls(method: bytes, url: bytes) -> Handler:
+    return _mirrored_call
+
+
+def posts_are_calls(method: bytes, url: bytes) -> Handler | None:
+    return _mirrored_call if method == b"POST" else None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[no_calls, all_calls, posts_are_calls])
+async def mirror(request: pytest.FixtureRequest) -> AsyncIterator[int]:
+    """The port of a server that answers each request with what it has received, on each of its two ways."""
+    calls: Calls = request.param
+    async with running(_mirror, calls) as port:
         yield port
 
 
@@ -125,6 +135,13 @@ async def _mirror(scope: Scope, receive: Receive, send: Send) -> None:
     length = (b"content-length", b"%d" % len(told))
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
     await send({"type": "http.response.body", "body": told, "more_body": False})
+
+
+async def _mirrored_call(line: Line) -> None:
+    body = await line.body(2**20)
+    headers = {name.decode(): value.decode("latin-1") for name, value in line.headers}
+    told = {"path": line.path.decode(), "headers": headers, "body": body.decode("latin-1")}
+    line.answer(200, b"", orjson.dumps(told))
 
 
 def head_of(size: int) -> bytes:
@@ -307,13 +324,13 @@ async def test_a_client_that_leaves_with_requests_in_the_queue_is_noticed_at_onc
     begun: list[str] = []
     first, left = asyncio.Event(), asyncio.Event()
 
-    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.append(scope["path"])
-        scope["extensions"][LINE].told = left.set
+    async def patient(line: Line) -> None:
+        begun.append(line.path.decode())
+        line.told = left.set
         first.set()
         await left.wait()
 
-    async with running(patient) as port:
+    async with running(_mirror, lambda method, url: patient) as port:
         async with wire(port) as connection, asyncio.timeout(PATIENCE):
             connection.send(HELLO)
             await first.wait()

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: raw ASGI, because this is the path of every call."""
+"""The way of every call, from its head to its settled entry, whichever endpoint it is for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from starlette.types import Receive, Scope, Send
+from typing import Protocol
 
 from gateway.config.snapshot import Key, Model, Snapshot
 from gateway.core.call import Call
@@ -17,9 +16,9 @@ from gateway.engine.house import House, Live
 from gateway.engine.serve import serve
 from gateway.policy import access
 from gateway.ports import Clock, Random
-from gateway.surfaces import openai_chat
 from gateway.web.auth import Told, principal, told
-from gateway.web.protocol import LINE, Line, new_request_id
+from gateway.web.line import Line, too_large
+from gateway.web.protocol import new_request_id
 from gateway.web.reply import HEARTBEAT, Reply
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
@@ -42,23 +41,31 @@ class Office:
     heartbeat: float = HEARTBEAT
 
 
-class Chat:
-    """The chat completions endpoint."""
+class Accept(Protocol):
+    """How a surface reads a request. Raises InvalidRequest for what it cannot take."""
 
-    def __init__(self, office: Office) -> None:
+    def __call__(self, raw: bytes, *, id: str, path_model: str | None, default_model: str | None) -> Call: ...
+
+
+class Endpoint:
+    """Where calls of one kind come in."""
+
+    def __init__(self, office: Office, name: str, accept: Accept) -> None:
         self._office = office
+        self._name = name
+        """A label of the metrics and of the record."""
+        self._accept = accept
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, path_model: str | None = None) -> None:
+    async def __call__(self, line: Line, path_model: str | None = None) -> None:
         """Answers one request, whatever it is, and settles its entry exactly once."""
         office = self._office
-        line: Line = scope["extensions"][LINE]
-        headers = told(scope["headers"])
-        entry = Entry(request_id(headers), "chat", office.clock(), office.now())
+        headers = told(line.headers)
+        entry = Entry(request_id(headers), self._name, office.clock(), office.now())
         reply = Reply(line, entry, office.clock, office.heartbeat)
         office.entered(1)
         try:
             with office.live.house as house:
-                await self._answer(headers, receive, house, entry, line, reply, path_model)
+                await self._answer(headers, house, entry, line, reply, path_model)
         except GatewayError as error:
             entry.failed(error)
             await reply.refuse(error)
@@ -79,20 +86,13 @@ class Chat:
                 sink(entry)
 
     async def _answer(
-        self,
-        headers: Told,
-        receive: Receive,
-        house: House,
-        entry: Entry,
-        line: Line,
-        reply: Reply,
-        path_model: str | None,
+        self, headers: Told, house: House, entry: Entry, line: Line, reply: Reply, path_model: str | None
     ) -> None:
         office, snapshot = self._office, house.snapshot
         key = principal(headers, snapshot, entry.time)
         entry.key = key.name
-        call = openai_chat.accept(
-            await _body(headers, receive, snapshot.server.max_body),
+        call = self._accept(
+            await _body(headers, line, snapshot.server.max_body),
             id=entry.id,
             path_model=path_model,
             default_model=snapshot.default_model,
@@ -144,26 +144,16 @@ def request_id(headers: Told) -> str:
     return own.decode("ascii") if own and _REQUEST_ID.match(own) else new_request_id()
 
 
-async def _body(headers: Told, receive: Receive, limit: int) -> bytes:
+async def _body(headers: Told, line: Line, limit: int) -> bytes:
     """The request's body. Raises NotServed for one that is too large, or is not plain JSON."""
     if int(headers.get(b"content-length", 0)) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     if not _is_json(headers.get(b"content-type", b"")):
         # Also what keeps web pages out: no browser sends this media type to another site without asking it first.
         raise NotServed(415, "The body must be JSON: send the header `content-type: application/json`.")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise NotServed(415, "Compressed requests are not accepted; send the body without a content-encoding.")
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
-        parts.append(message["body"])
-        size += len(parts[-1])
-        if size > limit:
-            raise _too_large(limit)
-        if not message["more_body"]:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+    return await line.body(limit)
 
 
 def _is_json(content_type: bytes) -> bool:
@@ -171,8 +161,3 @@ def _is_json(content_type: bytes) -> bool:
         return True
     media = content_type.partition(b";")[0].strip().lower()
     return media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json"))
-
-
-def _too_large(limit: int) -> NotServed:
-    message = f"The request's body is larger than the {limit} bytes this gateway accepts (server.max_body)."
-    return NotServed(413, message, code="request_too_large")
