@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SDKS := .sdk
 PORTION ?= tests
 
-.PHONY: run test lint types unit format bench schema clean
+.PHONY: run test lint types unit format bench schema docs clean
 
 run: $(VENV)/.run  ## start the gateway on 127.0.0.1:4000, with the providers found in the environment
 	$(BIN)/gateway serve $(ARGS)
@@ -30,6 +30,9 @@ format: $(VENV)/.test  ## what the formatter and the linter can do by themselves
 
 schema: $(VENV)/.run  ## the JSON schema that editors use, from the models that read the configuration
 	$(BIN)/python -m gateway.config.schema > config/gateway.schema.json
+
+docs: $(VENV)/.test  ## the tables of docs/providers.md, from what works with each provider as it is tried
+	$(BIN)/python -m tests.sdk.provider_table
 
 bench: $(VENV)/.test  ## CPU per call and per chunk against nginx; ARGS='--against litellm' adds the incumbent
 	$(PIP) --editable '.[bench]'

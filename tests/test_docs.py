@@ -19,7 +19,12 @@ from gateway.config.vendor_table import VENDORS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-ENVIRON = {"OPENAI_API_KEY": "sk-1", "AZURE_KEY": "k-1", "WEB_APP_KEY": "a-long-enough-key-1"}
+ENVIRON = {
+    "OPENAI_API_KEY": "sk-1",
+    "ANTHROPIC_API_KEY": "sk-2",
+    "AZURE_KEY": "k-1",
+    "WEB_APP_KEY": "a-long-enough-key-1",
+}
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -46,7 +51,7 @@ def port() -> Iterator[int]:
 def test_the_readmes_configuration_works() -> None:
     (text,) = blocks(README, "yaml")
     snapshot = loads(text, name="gateway.yaml", environ=ENVIRON)
-    assert set(snapshot.models) == {"gpt-4o-mini", "small", "gpt-4"}
+    assert set(snapshot.models) == {"gpt-4o-mini", "claude-haiku", "small", "gpt-4"}
 
 
 def test_the_readmes_mistake_is_told_as_it_shows() -> None:
@@ -95,7 +100,7 @@ def test_every_file_that_a_document_points_to_is_there(document: str) -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("option", ["serve", "check", "simulate"])
+@pytest.mark.parametrize("option", ["serve", "check", "simulate", "providers", "demo"])
 def test_every_command_explains_itself(option: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gateway", option, "--help"], capture_output=True, text=True, timeout=20, check=True

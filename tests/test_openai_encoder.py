@@ -122,9 +122,14 @@ def test_sources_and_pictures_are_told_as_they_come() -> None:
     )
     cited = {"url": "https://t.example", "title": "Tides", "start_index": 2, "end_index": 5}
     assert said[1:3] == [
-        {"annotations": [{"type": "url_citation", "url_citation": cited}]},
-        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
+        {"annotations": [{"type": "url_citation", "url_citation": cited, "index": 0}]},
+        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}, "index": 0}]},
     ]
+
+
+def test_the_items_of_a_list_are_numbered_so_that_openais_sdk_can_gather_them() -> None:
+    said = deltas(STARTED, Cited("https://t.example"), Pictured("data:,"), Cited("https://u.example"), Finished("stop"))
+    assert [told["annotations"][0]["index"] for told in said if "annotations" in told] == [0, 1]
 
 
 TOKEN = {"token": "ebb", "logprob": -0.5, "bytes": None, "top_logprobs": []}

@@ -125,6 +125,14 @@ def test_nulls_are_left_out_where_the_grammar_has_none() -> None:
     assert one["usage"] is None
 
 
+def test_the_role_is_named_once_for_each_choice() -> None:
+    repeated = [sound({"role": "assistant", "content": text}) for text in ("e", "bb")]
+    other = {**sound({"role": "assistant", "content": "flood"})}
+    other["choices"] = [{**other["choices"][0], "index": 1}]
+    told = [one["choices"][0]["delta"] for one in mended(*repeated, other)]
+    assert told == [{"role": "assistant", "content": "e"}, {"content": "bb"}, {"role": "assistant", "content": "flood"}]
+
+
 def test_reasoning_is_told_where_clients_look_for_it() -> None:
     assert delta({"reasoning": "Look it up."}) == {"reasoning": "Look it up.", "reasoning_content": "Look it up."}
     assert delta({"reasoning": "a", "reasoning_content": "b"})["reasoning_content"] == "b"

@@ -163,6 +163,27 @@ async def test_thought_is_wanted_back_unchanged(simulator: Simulator) -> None:
         await converse(simulator, [*HI, message, *HI])
 
 
+async def test_what_was_thought_before_calls_is_wanted_back_with_their_results(simulator: Simulator) -> None:
+    asked: Json = {"toolConfig": TOOLS, "additionalModelRequestFields": THINKING}
+    message = (await converse(simulator, **asked))["output"]["message"]
+    results = [
+        {"toolResult": {"toolUseId": block["toolUse"]["toolUseId"], "content": [{"text": "sunny"}]}}
+        for block in message["content"]
+        if "toolUse" in block
+    ]
+    answering: Json = {"role": "user", "content": results}
+    assert (await converse(simulator, [*HI, message, answering], **asked))["stopReason"] == "end_turn"
+    del message["content"][0]
+    with pytest.raises(ClientError, match="Expected `thinking`"):
+        await converse(simulator, [*HI, message, answering], **asked)
+
+
+async def test_what_stands_before_a_cache_point_comes_from_the_cache(simulator: Simulator) -> None:
+    point: Json = {"cachePoint": {"type": "default"}}
+    answer = await converse(simulator, system=[{"text": "be brief"}, point, {"text": "please"}])
+    assert (answer["usage"]["cacheReadInputTokens"], answer["usage"]["inputTokens"]) == (2, 2)
+
+
 async def test_json_follows_its_schema(simulator: Simulator) -> None:
     structure = {"jsonSchema": {"schema": orjson.dumps(CITY).decode()}}
     answer = await converse(simulator, outputConfig={"textFormat": {"type": "json_schema", "structure": structure}})
@@ -208,6 +229,9 @@ async def test_embeddings_are_invoked(simulator: Simulator, model: str, body: Js
 async def test_models_are_listed_by_the_control_plane(simulator: Simulator) -> None:
     listed = await call(simulator, "list_foundation_models", "bedrock")
     assert "amazon.nova-lite-v1:0" in [model["modelId"] for model in listed["modelSummaries"]]
+    profiles = await call(simulator, "list_inference_profiles", "bedrock")
+    names = [profile["inferenceProfileId"] for profile in profiles["inferenceProfileSummaries"]]
+    assert names == ["us.anthropic.claude-sonnet-4-5-20250929-v1:0"]
 
 
 # Signatures
@@ -249,6 +273,16 @@ async def test_what_is_not_signed_is_refused(simulator: Simulator, authorization
     assert answer.headers["x-amzn-errortype"].split(":")[0] == code
 
 
+@pytest.mark.parametrize("date", ["", "20260101", "20260102T000000Z"])
+async def test_a_signature_needs_the_date_that_it_names(simulator: Simulator, date: str) -> None:
+    credential = "Credential=AKIASIMULATED/20260101/us-east-1/bedrock/aws4_request"
+    signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
+    headers = {"authorization": signed, **({"x-amz-date": date} if date else {})}
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{simulator.url}/model/m/converse", json={"messages": HI}, headers=headers)
+    assert answer.headers["x-amzn-errortype"].startswith("IncompleteSignatureException:")
+
+
 async def test_an_api_key_of_bedrocks_own_is_let_in() -> None:
     async with Simulator(type="bedrock", api_key="bedrock-api-key-x") as simulator, httpx.AsyncClient() as client:
         headers = {"authorization": "Bearer bedrock-api-key-x"}
@@ -279,6 +313,11 @@ async def test_errors_are_what_the_sdk_takes_them_for(simulator: Simulator, faul
     with pytest.raises(ClientError) as error:
         await converse(simulator)
     assert error.value.response["Error"]["Code"] == code
+
+
+async def test_a_stream_without_its_full_stop_has_neither_reason_nor_usage(simulator: Simulator) -> None:
+    simulator.faults = read(fail=["no-done"])
+    assert list((await stream(simulator))[-1]) == ["contentBlockStop"]
 
 
 async def test_an_exception_in_a_stream_is_raised(simulator: Simulator) -> None:

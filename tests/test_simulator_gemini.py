@@ -166,7 +166,8 @@ async def post(simulator: Simulator, operation: str, body: Json, key: str = "AIz
 
 async def test_events_end_with_crlf_and_each_has_usage(simulator: Simulator) -> None:
     answer = await post(simulator, "streamGenerateContent?alt=sse", {"contents": HI})
-    events = answer.content.split(b"\r\n\r\n")[:-1]
+    *events, rest = answer.content.split(b"\r\n\r\n")
+    assert (len(events), rest) == (4, b"")
     assert all("usageMetadata" in orjson.loads(event.removeprefix(b"data: ")) for event in events)
 
 

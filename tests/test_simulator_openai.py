@@ -141,6 +141,12 @@ def test_an_answer_stops_before_a_stop_sequence() -> None:
     assert said(text="one two three", stop=["nowhere", " two"]) == "You said: one"
 
 
+@pytest.mark.parametrize(("words", "cached"), [(1023, 0), (1024, 896), (1025, 1024), (2000, 1920)])
+def test_of_a_long_prompt_all_but_its_end_comes_from_the_cache(words: int, cached: int) -> None:
+    usage = answered(text="word " * words)["usage"]
+    assert (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]) == (words, cached)
+
+
 def test_each_choice_is_charged() -> None:
     one, three = answered(), answered(n=3)
     assert [choice["index"] for choice in three["choices"]] == [0, 1, 2]

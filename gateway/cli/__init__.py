@@ -109,15 +109,45 @@ def providers_models(names: Names = None, config: Config = None, as_json: AsJson
     raise typer.Exit(show_models(config, names or [], as_json=as_json))
 
 
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")]
+Fail = Annotated[list[str] | None, typer.Option(help="STATUS:SHARE, such as 429:0.2; also reset, html, no-done, ...")]
+FirstTokenDelay = Annotated[str | None, typer.Option(help="Such as 300ms.")]
+ChunkDelay = Annotated[str | None, typer.Option(help="Such as 10ms.")]
+
+
+@cli.command()
+def demo(
+    port: Port = 4000,
+    fail: Fail = None,
+    first_token_delay: FirstTokenDelay = None,
+    chunk_delay: ChunkDelay = "20ms",
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print its configuration, to begin one of your own with.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gateway in front of simulated providers, and show what to try."""
+    from gateway.cli.demo import run
+
+    raise typer.Exit(
+        run(
+            port,
+            fail=fail or [],
+            first_token_delay=first_token_delay,
+            chunk_delay=chunk_delay,
+            print_config=print_config,
+            as_json=as_json,
+        )
+    )
+
+
 @cli.command()
 def simulate(
     type: Annotated[str, typer.Option(help="The provider type to play, such as anthropic.")] = "openai",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8080,
-    fail: Annotated[
-        list[str] | None, typer.Option(help="STATUS:SHARE, such as 429:0.2; also reset, html, no-done, ...")
-    ] = None,
-    first_token_delay: Annotated[str | None, typer.Option(help="Such as 300ms.")] = None,
-    chunk_delay: Annotated[str | None, typer.Option(help="Such as 10ms.")] = None,
+    port: Port = 8080,
+    fail: Fail = None,
+    first_token_delay: FirstTokenDelay = None,
+    chunk_delay: ChunkDelay = None,
     cut_after: Annotated[int | None, typer.Option(min=0, help="Close the connection after this many chunks.")] = None,
     stall_after: Annotated[int | None, typer.Option(min=0, help="Go silent after this many chunks.")] = None,
 ) -> None:

@@ -152,7 +152,8 @@ class UpstreamError(GatewayError):
     """A provider failed, refused or made no sense.
 
     `message`, `status` and `code` are the provider's own where its row passes them on, else ours. `said` is what is
-    known of the failure: the provider's words, or, without a `status`, our own about the connection.
+    known of the failure: the provider's words, or, without a `status`, our own about the connection. `remedy` is what
+    can be done about it, in our own words: they are for everyone.
     """
 
     def __init__(
@@ -165,11 +166,14 @@ class UpstreamError(GatewayError):
         code: str | None = None,
         type: str | None = None,
         retry_after: float | None = None,
+        remedy: str = "",
     ) -> None:
         rule = RULES[failure]
-        super().__init__(said if rule.own_words else WORDS[failure], param=param if rule.own_words else None)
+        words = said if rule.own_words else WORDS[failure]
+        super().__init__(f"{words.rstrip('.')}. {remedy}" if remedy else words, param=param if rule.own_words else None)
         self.failure = failure
         self.said = said
+        self.remedy = remedy
         self.upstream_status = status
         self.upstream_code = code
         self.status = rule.status or status or 400
@@ -186,7 +190,7 @@ class UpstreamError(GatewayError):
         if not self.upstream_status:
             return self.said
         code = self.upstream_code if self.upstream_code and _WORD.fullmatch(self.upstream_code) else ""
-        return f"status {self.upstream_status} {code}".rstrip()
+        return " ".join(part for part in (f"status {self.upstream_status}", code, self.remedy) if part)
 
     def conceal(self, secrets: tuple[str, ...]) -> None:
         """Takes the gateway's own credentials out of what the provider said: some quote the key they refuse."""

@@ -16,9 +16,9 @@ from gateway.core.call import Call, Json, Target, UpstreamRequest
 from gateway.core.errors import Unsupported
 from gateway.dialects import hub
 from gateway.dialects.anthropic_answers import ANSWER_TOOL, answer, refusal, stream
-from gateway.dialects.anthropic_models import Thinking, Traits, is_budgeted, object_in, sampling, thinking, traits_of
 from gateway.dialects.anthropic_schema import closed
 from gateway.dialects.anthropic_turns import NAME, NAME_LIMIT, lacks_thought, messages, system
+from gateway.dialects.claude_models import Thinking, Traits, is_budgeted, object_in, sampling, thinking, traits_of
 from gateway.dialects.conversation import conversation
 
 __all__ = ["answer", "ask", "refusal", "stream"]

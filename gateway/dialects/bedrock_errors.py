@@ -144,10 +144,10 @@ def in_stream(type: str, message: str) -> UpstreamError:
 
 
 def failed(type: str, message: str, status: int) -> UpstreamError:
-    """A failure of a type, in the provider's words and, for an administrator, with what to do about it."""
+    """A failure of a type, in the provider's words, and what to do about it in ours."""
     failure, remedy = _meaning(type, message, status)
     said = (message or type or f"HTTP {status} without an explanation")[:SAID_LIMIT]
-    error = UpstreamError(failure, f"{said.rstrip('.')}. {remedy}" if remedy else said, status=status)
+    error = UpstreamError(failure, said, status=status, remedy=remedy)
     error.upstream_code = type or None  # for the log; clients look for OpenAI's codes
     return error
 

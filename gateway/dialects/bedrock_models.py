@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from gateway.core.call import Json
-from gateway.dialects.anthropic_models import sampling as claude_sampling
-from gateway.dialects.anthropic_models import thinking, traits_of
+from gateway.dialects.claude_models import sampling as claude_sampling
+from gateway.dialects.claude_models import thinking, traits_of
 from gateway.dialects.hub import Range, max_tokens, within
 
 

@@ -227,6 +227,8 @@ class Mender:
         self._opening: Json = {}
         self._text: tuple[Json, Json] = ({}, {})
         self._calls: dict[int, _Calls] = {}
+        self._named: set[int] = set()
+        """The choices that have said who speaks."""
         self.finished: dict[int, bool] = {}
         """Every choice that was opened, and whether its finish reason has been told."""
 
@@ -281,13 +283,20 @@ class Mender:
 
     def _mend_delta(self, choice: Json, chunk: Json) -> bool:
         delta = choice["delta"]
-        changed = _mend_reasoning(delta) | mend(delta, shapes.DELTA)
+        changed = _mend_reasoning(delta) | mend(delta, shapes.DELTA) | self._name_once(delta, choice["index"])
         if "tool_calls" in delta:
             for call in delta["tool_calls"]:
                 changed |= self._mend_fragment(call, choice["index"], chunk)
         if "function_call" in delta:
             changed |= _mend_function_call(delta, shapes.FUNCTION_FRAGMENT)
         return changed
+
+    def _name_once(self, delta: Json, choice: int) -> bool:
+        """openai-python joins the roles of all chunks to one; Ollama and OpenRouter name it in each (recorded)."""
+        if choice not in self._named:
+            self._named.update((choice,) if "role" in delta else ())
+            return False
+        return delta.pop("role", None) is not None
 
     def _mend_fragment(self, call: Json, choice: int, chunk: Json) -> bool:
         calls = self._calls.setdefault(choice, _Calls())

@@ -1,5 +1,5 @@
 """
-Amazon Bedrock: Converse, ConverseStream, InvokeModel for embeddings, and the list of foundation models.
+Amazon Bedrock: Converse, ConverseStream, InvokeModel for embeddings, and the lists of models and of profiles.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/. Shapes as recorded: only a call opens its block, the usage
 comes after the stop, and every event is padded. Ids of calls follow from the request: an id that was put in later, as
@@ -196,12 +196,14 @@ def _stop_reason(story: Story) -> str:
 
 
 def _usage(asked: Question, story: Story) -> Json:
+    """What stands before a cache point counts as read from the cache, and not as input."""
+    cached = asked.marked_tokens
     return {
-        "cacheReadInputTokenCount": 0,
-        "cacheReadInputTokens": 0,
+        "cacheReadInputTokenCount": cached,
+        "cacheReadInputTokens": cached,
         "cacheWriteInputTokenCount": 0,
         "cacheWriteInputTokens": 0,
-        "inputTokens": asked.prompt_tokens,
+        "inputTokens": asked.prompt_tokens - cached,
         "outputTokens": len(story.output),
         "serverToolUsage": {},
         "totalTokens": asked.prompt_tokens + len(story.output),
@@ -318,6 +320,23 @@ def _summary(name: str) -> Json:
     }
 
 
+def inference_profiles(ask: Ask) -> Reply:
+    """One for each of Claude's models: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListInferenceProfiles.html."""
+    claude = [name for name in ask.account.models if name.startswith("anthropic.")]
+    return whole({"inferenceProfileSummaries": [_profile(f"us.{name}", name) for name in claude]}, headers=HEADERS)
+
+
+def _profile(id: str, model: str) -> Json:
+    return {
+        "inferenceProfileArn": f"arn:aws:bedrock:us-east-1:000000000000:inference-profile/{id}",
+        "inferenceProfileId": id,
+        "inferenceProfileName": id,
+        "models": [{"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{model}"}],
+        "status": "ACTIVE",
+        "type": "SYSTEM_DEFINED",
+    }
+
+
 def lost(method: str, path: str) -> Refusal:
     """For an operation that it does not have."""
     return refusal(404, "UnknownOperationException", "The requested operation is not recognized by the service.")
@@ -331,6 +350,7 @@ GRAMMAR = Grammar(
         Route("POST", "/model/([^/]+)/converse-stream", converse_stream),
         Route("POST", "/model/([^/]+)/invoke", invoke),
         Route("GET", "/foundation-models", foundation_models),
+        Route("GET", "/inference-profiles", inference_profiles),
     ),
     turn_away=turn_away,
     refuse=refuse,

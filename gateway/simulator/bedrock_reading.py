@@ -223,7 +223,30 @@ def _signatures(body: Json) -> Complaints:
                 )
 
 
-_RULES: tuple[Callable[[Json], Complaints], ...] = (_turns, _content, _tools, _results, _numbers, _signatures)
+def _thought_before_calls(body: Json) -> Complaints:
+    """What Claude thought before the calls that are answered now must be there still."""
+    thinking = (body.get("additionalModelRequestFields") or {}).get("thinking")
+    answers = any("toolResult" in block for block in body["messages"][-1]["content"])
+    if not answers or not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return
+    place = len(body["messages"]) - 2
+    if "reasoningContent" not in body["messages"][place]["content"][0]:
+        yield (
+            f"The model returned the following errors: messages.{place}.content.0.type: Expected `thinking` or"
+            " `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must"
+            " start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+        )
+
+
+_RULES: tuple[Callable[[Json], Complaints], ...] = (
+    _turns,
+    _content,
+    _tools,
+    _results,
+    _numbers,
+    _signatures,
+    _thought_before_calls,
+)
 
 
 def specs(body: Json) -> list[Json]:
@@ -252,6 +275,7 @@ def question(body: Json) -> Question:
         stops=tuple(config.get("stopSequences") or ()),
         thinks=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),
         prompt_tokens=reading.words,
+        marked_tokens=_before_cache_point(body),
     )
 
 
@@ -276,6 +300,13 @@ def _heard(body: Json) -> Reading:
     for tool in specs(body):
         reading.count(f"{tool['name']} {tool.get('description') or ''}")
     return reading
+
+
+def _before_cache_point(body: Json) -> int:
+    """Words of the system's and the messages' texts before the last point that the client has set among them."""
+    blocks = [*(body.get("system") or ()), *(block for message in body["messages"] for block in message["content"])]
+    points = [place for place, block in enumerate(blocks) if "cachePoint" in block]
+    return sum(len(block.get("text", "").split()) for block in blocks[: points[-1]]) if points else 0
 
 
 def _documents(content: list[Json]) -> list[Document]:

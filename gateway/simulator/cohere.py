@@ -33,7 +33,7 @@ from gateway.simulator.http import (
     whole,
 )
 from gateway.simulator.shapes import first_mismatch, without_nulls
-from gateway.simulator.story import Output, Question, Quote, Story, tell, token
+from gateway.simulator.story import Output, Question, Quote, Story, remembered, tell, token
 
 MODELS = ("command-a-03-2025", "command-r7b-12-2024", "embed-v4.0")
 HEADERS: Headers = ((b"x-debug-trace-id", UNIQUE.encode()),)
@@ -144,7 +144,7 @@ def _finish(story: Story) -> str:
 def _usage(asked: Question, story: Story) -> Json:
     billed = {"input_tokens": asked.prompt_tokens, "output_tokens": len(story.output)}
     tokens = {**billed, "input_tokens": asked.prompt_tokens + PREAMBLE}
-    return {"billed_units": billed, "tokens": tokens, "cached_tokens": 0}
+    return {"billed_units": billed, "tokens": tokens, "cached_tokens": remembered(tokens["input_tokens"])}
 
 
 def _citations(body: Json, asked: Question, story: Story) -> list[Json]:

@@ -31,7 +31,7 @@ from gateway.simulator.http import (
     parsed,
     whole,
 )
-from gateway.simulator.story import Block, Called, Question, Quote, Story, sign, tell, token
+from gateway.simulator.story import Block, Called, Question, Quote, Story, remembered, sign, tell, token
 
 MODELS = ("gemini-2.5-flash", "gemini-3-flash-preview", "gemini-embedding-001")
 HEADERS: Headers = ((b"server", b"scaffolding on HTTPServer2"), (b"server-timing", b"gfet4t7; dur=7"))
@@ -208,7 +208,17 @@ def _usage(asked: Question, stories: list[Story], told: int | None = None) -> Js
         usage["candidatesTokenCount"] = len(output) - thought
     usage["totalTokenCount"] = asked.prompt_tokens + len(output)
     usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": asked.prompt_tokens}]
-    return usage | ({"thoughtsTokenCount": thought} if thought else {})
+    return usage | ({"thoughtsTokenCount": thought} if thought else {}) | _cached(asked)
+
+
+def _cached(asked: Question) -> Json:
+    """What the implicit cache had, if it had anything: https://ai.google.dev/gemini-api/docs/caching."""
+    if not (cached := remembered(asked.prompt_tokens)):
+        return {}
+    return {
+        "cachedContentTokenCount": cached,
+        "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": cached}],
+    }
 
 
 def _tail(model: str, usage: Json) -> Json:

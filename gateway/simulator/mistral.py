@@ -34,7 +34,7 @@ from gateway.simulator.http import (
 )
 from gateway.simulator.mistral_reading import EMBEDDINGS, check, refusal, unprocessable, wrong_order
 from gateway.simulator.shapes import first_mismatch, without_nulls
-from gateway.simulator.story import Output, Question, Quote, Story, padding, tell, token
+from gateway.simulator.story import Output, Question, Quote, Story, padding, remembered, tell, token
 
 MODELS = ("mistral-large-latest", "mistral-small-latest", "mistral-embed")
 HEADERS: Headers = ((b"mistral-correlation-id", UNIQUE.encode()),)
@@ -155,7 +155,7 @@ def _usage(asked: Question, stories: list[Story]) -> Json:
         "prompt_tokens": asked.prompt_tokens,
         "total_tokens": asked.prompt_tokens + output,
         "completion_tokens": output,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": remembered(asked.prompt_tokens)},
     }
 
 

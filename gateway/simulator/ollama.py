@@ -64,7 +64,7 @@ def _chunk(content: Json) -> Json:
 
 
 def _delta(choice: Json) -> Json:
-    delta = {"content": "", **choice["delta"]}
+    delta = {"role": "assistant", "content": "", **choice["delta"]}
     if "reasoning_content" in delta:
         delta["reasoning"] = delta.pop("reasoning_content")
     if "tool_calls" in delta:

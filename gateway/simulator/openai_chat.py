@@ -18,7 +18,7 @@ from gateway.core.call import Json
 from gateway.core.events import Reasoning, Text, ToolCallArguments, ToolCallStarted
 from gateway.simulator import openai_reading
 from gateway.simulator.http import Frame
-from gateway.simulator.story import Output, Question, Quote, Story, interleaved, padding, tell
+from gateway.simulator.story import Output, Question, Quote, Story, interleaved, padding, remembered, tell
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_51b9c32e14"
@@ -185,7 +185,7 @@ def _usage(asked: Question, stories: list[Story]) -> Json:
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": remembered(prompt), "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": thought,
             "audio_tokens": 0,

@@ -83,6 +83,8 @@ class Question:
     thinks: bool = False
     """Whether the model shows what it thinks before it speaks."""
     prompt_tokens: int = 0
+    marked_tokens: int = 0
+    """Of them, those that the client marked for the provider's cache, where the API has such marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,16 @@ def json_schema(schema: Any) -> Any:
 
 
 # For spelling answers
+
+LONG_PROMPT = 1024
+"""Tokens. From here on OpenAI's cache works, without being asked: https://platform.openai.com/docs/guides/prompt-caching."""
+CACHE_STEP = 128
+"""Tokens that it reads at once, so that it never has the very end of a prompt."""
+
+
+def remembered(prompt_tokens: int) -> int:
+    """Tokens that an automatic cache read. Nothing is kept here: a long prompt is taken for one that came before."""
+    return 0 if prompt_tokens < LONG_PROMPT else (prompt_tokens - 1) // CACHE_STEP * CACHE_STEP
 
 
 def token(

@@ -128,7 +128,7 @@ def _numbers(vector: Vector) -> list[float]:
     with malformed("a vector that is no base64"):
         raw = b64decode(vector, validate=True)
     numbers = [number for (number,) in struct.iter_unpack("<f", raw)] if len(raw) % 4 == 0 else []
-    # Perplexity's bytes are one number each (recorded); JSON has no word for most of what they would make here.
+    # Perplexity's bytes are a number each (recorded): read so, some of them are none. JSON has no word for those.
     if not numbers or not math.isfinite(sum(numbers)):
         raise UpstreamError(Failure.MALFORMED, "a vector in base64 of other than numbers of 32 bits")
     return numbers

@@ -48,8 +48,8 @@ class Encoder:
         self._opened: set[int] = set()
         self._wordless: set[tuple[int, int]] = set()
         """The tool calls, by choice and index, whose arguments have not begun."""
-        self._sealed: dict[int, int] = {}
-        """How many blocks of reasoning each choice has sealed."""
+        self._items: dict[tuple[int, str], int] = {}
+        """How many items of each of its lists a choice has been told."""
         self._name(Started(id, ""))
 
     def encode(self, event: Event) -> bytes:
@@ -71,9 +71,8 @@ class Encoder:
             case ToolCallArguments():
                 self._wordless.discard((event.choice, event.index))
                 return self._chunk(event.choice, delta(event))
-            case ReasoningSealed(choice=choice):
-                index = self._sealed[choice] = self._sealed.get(choice, -1) + 1
-                return self._open(choice) + self._chunk(choice, {"reasoning_details": [detail(event, index)]})
+            case ReasoningSealed() | Cited() | Pictured():
+                return self._open(event.choice) + self._chunk(event.choice, self._item(event))
             case LogProbs(choice=choice):
                 return self._open(choice) + self._chunk(choice, {}, logprobs=logprobs(event))
             case _:
@@ -111,6 +110,13 @@ class Encoder:
         wordless = sorted(index for other, index in self._wordless if other == choice and reason != "length")
         return b"".join(self._chunk(choice, delta(ToolCallArguments(index, "{}"))) for index in wordless)
 
+    def _item(self, event: ReasoningSealed | Cited | Pictured) -> Json:
+        """One of a list, with its number: openai-python joins what has the same number, and fails on what has none."""
+        name, item = listed(event)
+        number = self._items.get((event.choice, name), 0)
+        self._items[event.choice, name] = number + 1
+        return {name: [{**item, "index": number}]}
+
     def _chunk(self, choice: int, told: Json, reason: str | None = None, logprobs: Json | None = None) -> bytes:
         choices = [{"index": choice, "delta": told, "logprobs": logprobs, "finish_reason": reason}]
         return _frame({**self._envelope, "choices": choices, **self._no_usage})
@@ -120,7 +126,7 @@ def _frame(chunk: Json) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
-Said = Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments | Cited | Pictured
+Said = Text | Reasoning | Refusal | ToolCallStarted | ToolCallArguments
 
 
 def delta(event: Said) -> Json:
@@ -136,10 +142,17 @@ def delta(event: Said) -> Json:
             return {"tool_calls": [{"index": index, **tool_call(event)}]}
         case ToolCallArguments(index=index, json=json):
             return {"tool_calls": [{"index": index, "function": {"arguments": json}}]}
+
+
+def listed(event: ReasoningSealed | Cited | Pictured) -> tuple[str, Json]:
+    """Which of a message's lists an event belongs to, and what it is there."""
+    match event:
+        case ReasoningSealed():
+            return "reasoning_details", detail(event)
         case Cited():
-            return {"annotations": [annotation(event)]}
+            return "annotations", annotation(event)
         case Pictured():
-            return {"images": [image(event)]}
+            return "images", image(event)
 
 
 def tool_call(event: ToolCallStarted) -> Json:
@@ -153,14 +166,14 @@ def tool_call(event: ToolCallStarted) -> Json:
     return call
 
 
-def detail(event: ReasoningSealed, index: int) -> Json:
+def detail(event: ReasoningSealed) -> Json:
     """A sealed block in the form in which OpenRouter hands such blocks out, and clients send them back.
 
     https://openrouter.ai/docs/use-cases/reasoning-tokens
     """
     if event.data:
-        return {"type": "reasoning.encrypted", "data": event.data, "index": index}
-    return {"type": "reasoning.text", "text": event.text, "signature": event.signature, "index": index}
+        return {"type": "reasoning.encrypted", "data": event.data}
+    return {"type": "reasoning.text", "text": event.text, "signature": event.signature}
 
 
 def annotation(event: Cited) -> Json:
@@ -233,11 +246,10 @@ def _tell(choice: Json, event: Saying) -> None:
             message["tool_calls"][index]["function"]["arguments"] += json
         case ReasoningSealed():
             details = message.setdefault("reasoning_details", [])
-            details.append(detail(event, len(details)))
-        case Cited():
-            message.setdefault("annotations", []).append(annotation(event))
-        case Pictured():
-            message.setdefault("images", []).append(image(event))
+            details.append({**detail(event), "index": len(details)})
+        case Cited() | Pictured():
+            name, item = listed(event)
+            message.setdefault(name, []).append(item)
         case LogProbs(content=content):
             choice["logprobs"] = choice["logprobs"] or {"content": [], "refusal": None}
             choice["logprobs"]["content"] += content

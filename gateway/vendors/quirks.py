@@ -37,7 +37,7 @@ def system_role_only(body: Json) -> tuple[Json, tuple[str, ...]]:
 
 
 def no_stream_options(body: Json) -> tuple[Json, tuple[str, ...]]:
-    """For servers that report usage in a stream unasked and document no `stream_options`.
+    """Without `stream_options`, for servers that report usage in a stream unasked and document no such field.
 
     Perplexity: https://docs.perplexity.ai/guides/chat-completions-guide; recorded streams carry usage without it.
     """
@@ -47,7 +47,10 @@ def no_stream_options(body: Json) -> tuple[Json, tuple[str, ...]]:
 
 
 def no_logprobs(body: Json) -> tuple[Json, tuple[str, ...]]:
-    """Groq answers 400 to these three, whatever their value: https://console.groq.com/docs/openai."""
+    """Without `logprobs`, `top_logprobs` and `logit_bias`, for servers that refuse them whatever their value.
+
+    Groq answers 400: https://console.groq.com/docs/openai.
+    """
     return _leave_out(body, "logprobs", "top_logprobs", "logit_bias")
 
 

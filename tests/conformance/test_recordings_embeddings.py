@@ -247,7 +247,7 @@ def as_we_spell_it(body: Any) -> Any:
     if not isinstance(body, dict):
         return body
     spelt: Json = {
-        SPELLINGS.get(name, name): as_we_spell_it(value) for name, value in body.items() if value is not None
+        str(SPELLINGS.get(name, name)): as_we_spell_it(value) for name, value in body.items() if value is not None
     }
     if "requests" in spelt or spelt.get("role") == "user":  # Gemini: the model once more, and who speaks
         return without(spelt, "model", "role")

@@ -101,7 +101,7 @@ async def test_a_batch_of_any_size_comes_back_in_its_order(type: str) -> None:
 
 
 async def test_the_record_has_what_was_read_and_nothing_that_was_said() -> None:
-    async with house("openai") as (running, upstream):
+    async with house("openai") as (running, _):
         answer = await embed(running)
         assert answer.headers["x-gateway-model"] == MODELS["openai"]
         (entry,) = running.entries

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.call import Json
 from gateway.core.errors import InvalidRequest
-from gateway.dialects.anthropic_models import GENERATIONS, traits_of
+from gateway.dialects.claude_models import GENERATIONS, traits_of
 from tests.test_anthropic_ask import ADAPTIVE, BUDGETED, ELDER, HELLO, NEWEST, asked, called, result, sent
 
 
