@@ -74,7 +74,7 @@ def _written(body: Json, traits: Traits) -> tuple[Json, tuple[str, ...]]:
     tools, unforced = _tools(offered, form, forcing)
     plain, unsaid = _plain(body)
     written: Json = {
-        **{name: value for name, value in hub.private(body).items() if name not in OWN},
+        **hub.private(body, OWN),
         "max_tokens": thought.bound,
         "messages": messages(spoken.turns),
         **sampled,
@@ -87,8 +87,8 @@ def _written(body: Json, traits: Traits) -> tuple[Json, tuple[str, ...]]:
         written["thinking"] = thought.config
     if output := _output_config(body, thought, form):
         written["output_config"] = output
-    lost = {*hub.dropped(body, TRANSLATED), *thought.dropped, *unsampled, *unforced, *unsaid}
-    return written, tuple(sorted(lost))
+    lost = (*hub.dropped(body, TRANSLATED), *thought.dropped, *unsampled, *unforced, *unsaid)
+    return written, tuple(sorted(set(lost))) if lost else ()
 
 
 def _plain(body: Json) -> tuple[Json, tuple[str, ...]]:

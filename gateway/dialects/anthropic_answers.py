@@ -90,18 +90,14 @@ def stream(target: Target) -> Decoder:
 def answer(reply: UpstreamReply) -> Iterator[Event]:
     """A whole answer, told as the same story that a stream would tell."""
     with malformed("an answer that is no JSON, or of another grammar"):
+        message = orjson.loads(reply.body)
+        if (error := failure_in(message)) is not None:
+            raise error
         story = _Story()
-        for event in _as_streamed(orjson.loads(reply.body)):
-            yield from story.hear(event)
-
-
-def _as_streamed(message: Json) -> Iterator[Json]:
-    if (error := failure_in(message)) is not None:
-        raise error
-    yield {"type": "message_start", "message": message}
-    stopped = {"stop_reason": message["stop_reason"], "stop_details": message.get("stop_details")}
-    yield {"type": "message_delta", "delta": stopped}
-    yield {"type": "message_stop"}
+        yield from story.message_start({"message": message})
+        stopped = {"stop_reason": message["stop_reason"], "stop_details": message.get("stop_details")}
+        story.message_delta({"delta": stopped})
+        yield from story.message_stop({})
 
 
 @dataclass(slots=True)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -79,38 +77,43 @@ class ToolResult(NamedTuple):
 Part = TextPart | MediaPart | Thought | ToolUse | ToolResult
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     side: Side
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    system: tuple[TextPart, ...] = ()
-    turns: tuple[Turn, ...] = field(default=())
+class Conversation(NamedTuple):
+    system: tuple[TextPart, ...]
+    turns: tuple[Turn, ...]
 
 
 def conversation(messages: Iterable[Json]) -> Conversation:
     """The messages of an accepted request, as turns. Raises Unsupported for a part that nobody knows."""
     system: list[TextPart] = []
-    said: list[tuple[Side, Part]] = []
+    said: list[tuple[Side, list[Part]]] = []
     names: dict[str, str] = {}
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
-        match message["role"]:
-            case role if role in INSTRUCTIONS:
-                system += _texts(message, place)
-            case "user":
-                said += (("user", part) for part in _content(message, place))
-            case "assistant":
-                parts = [*_thoughts(message), *_words(message, place), *_calls(message, place)]
-                names |= {part.id: part.name for part in parts if isinstance(part, ToolUse)}
-                said += (("assistant", part) for part in parts)
-            case _:
-                said.append(("user", _result(message, place, names)))
-    turns = (Turn(side, tuple(part for _, part in group)) for side, group in groupby(said, key=lambda one: one[0]))
-    return Conversation(tuple(system), tuple(turns))
+        role = message["role"]
+        if role in INSTRUCTIONS:
+            system += _texts(message, place)
+        elif role == "user":
+            _say(said, "user", _content(message, place))
+        elif role == "assistant":
+            parts = [*_thoughts(message), *_words(message, place), *_calls(message, place)]
+            names |= {part.id: part.name for part in parts if isinstance(part, ToolUse)}
+            _say(said, "assistant", parts)
+        else:
+            _say(said, "user", [_result(message, place, names)])
+    return Conversation(tuple(system), tuple([Turn(side, tuple(parts)) for side, parts in said]))
+
+
+def _say(said: list[tuple[Side, list[Part]]], side: Side, parts: Sequence[Part]) -> None:
+    """Adds to the last turn, or begins another where the other side had spoken."""
+    if said and said[-1][0] == side:
+        said[-1][1].extend(parts)
+    elif parts:
+        said.append((side, list(parts)))
 
 
 def answerable(messages: Sequence[Json]) -> Sequence[Json]:
@@ -163,11 +166,13 @@ def _children(value: Any) -> Iterable[Any]:
 # Messages.
 
 
-def _texts(message: Json, place: str) -> Iterator[TextPart]:
+def _texts(message: Json, place: str) -> list[TextPart]:
+    texts: list[TextPart] = []
     for part in _content(message, place):
         if not isinstance(part, TextPart):
             raise Unsupported("Instructions can only be text.", param=part.place)
-        yield part
+        texts.append(part)
+    return texts
 
 
 def _words(message: Json, place: str) -> Iterator[TextPart | MediaPart]:
@@ -224,12 +229,15 @@ def _result(message: Json, place: str, names: Mapping[str, str]) -> ToolResult:
 # Parts.
 
 
-def _content(message: Json, place: str) -> Iterator[TextPart | MediaPart]:
+def _content(message: Json, place: str) -> list[TextPart | MediaPart]:
     """The parts of a content; for a bare string, one."""
     content = message["content"]
     if isinstance(content, str):
-        yield TextPart(content, _cache_control(message), f"{place}.content")
-        return
+        return [TextPart(content, _cache_control(message), place + ".content")]
+    return list(_several(message, content, place))
+
+
+def _several(message: Json, content: list[Json], place: str) -> Iterator[TextPart | MediaPart]:
     for index, part in enumerate(content):
         where = f"{place}.content[{index}]"
         read = _PARTS.get(part["type"])

@@ -67,17 +67,15 @@ def wanted(call: Call, target: Target) -> Json:
 
 def dropped(body: Json, translated: frozenset[str]) -> tuple[str, ...]:
     """The fields of a request that a grammar which knows only those `translated` has to leave out, by name."""
-    return tuple(sorted(
-        name
-        for name, value in body.items()
-        if name in OPENAI_FIELDS and name not in ALWAYS_READ and name not in translated
-        and value is not None and value not in UNFELT.get(name, ())
-    ))  # fmt: skip
+    others = [name for name in body if name in OPENAI_FIELDS and name not in ALWAYS_READ and name not in translated]
+    felt = [name for name in others if body[name] is not None and body[name] not in UNFELT.get(name, ())]
+    return tuple(sorted(felt)) if felt else ()
 
 
-def private(body: Json) -> Json:
-    """The fields that OpenAI's API does not have: between the client and the provider."""
-    return {name: value for name, value in body.items() if name not in OPENAI_FIELDS and value is not None}
+def private(body: Json, read: frozenset[str] = frozenset()) -> Json:
+    """The fields that OpenAI's API does not have, but for those `read`: between the client and the provider."""
+    names = [name for name in body if name not in OPENAI_FIELDS and name not in read]
+    return {name: body[name] for name in names if body[name] is not None} if names else {}
 
 
 def max_tokens(body: Json) -> int | None:

@@ -96,9 +96,15 @@ def answer(call: Call, grammar: str, dialect: Dialect, reply: UpstreamReply, cre
     if (call.endpoint, grammar) in SAME_GRAMMAR:
         return openai_relay.whole(reply)
     events = list(dialect.answer(reply))
-    usage = next((event.usage for event in reversed(events) if isinstance(event, UsageReported)), None)
     body = orjson.dumps(whole(events, created, call.id, call.model))
-    return Whole(body, usage, len(body))
+    return Whole(body, _usage(events), len(body))
+
+
+def _usage(events: list[Event]) -> Usage | None:
+    for event in reversed(events):  # it is among the last
+        if isinstance(event, UsageReported):
+            return event.usage
+    return None
 
 
 def retold(call: Call, dialect: Dialect, reply: UpstreamReply, created: int) -> Lane:

@@ -147,13 +147,12 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come here too. They count, but are not in `headers`: nothing we act on may come after the body.
-        self._lines.append((name, value))
+        self._lines.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         if len(self._lines) > MAX_HEADER_LINES:
             raise UpstreamError(Failure.MALFORMED, f"more than {MAX_HEADER_LINES} header lines")
-        self._lines = [(name.lower(), value.rstrip(b" \t")) for name, value in self._lines]
         status = self._parser.get_status_code()
         framing = _framing(self._lines)
         if self._since_progress > MAX_HEAD and _size(self._lines) > MAX_HEAD:

@@ -148,6 +148,12 @@ class GatewayProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._untold = self._read
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         self._check_head()
         method = self.parser.get_method()
