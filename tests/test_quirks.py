@@ -17,6 +17,31 @@ max_tokens_only = QUIRKS["max_tokens_only"]
 system_role_only = QUIRKS["system_role_only"]
 no_stream_options = QUIRKS["no_stream_options"]
 no_logprobs = QUIRKS["no_logprobs"]
+no_cache_marks = QUIRKS["no_cache_marks"]
+
+
+def test_marks_for_a_cache_are_left_out_wherever_they_stand_and_named() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    tool = {"type": "function", "function": {"name": "tide_table"}}
+    marked = {
+        "messages": [
+            {"role": "system", "content": "Be brief.", **mark},
+            {"role": "user", "content": [{"type": "text", "text": "Hello", **mark}]},
+            *MESSAGES,
+        ],
+        "tools": [{**tool, **mark}],
+    }
+    bare = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Hello"}]},
+        *MESSAGES,
+    ]
+    assert no_cache_marks(marked) == ({"messages": bare, "tools": [tool]}, ("cache_control",))
+
+
+def test_a_request_without_marks_goes_out_as_it_is() -> None:
+    body: Json = {"messages": MESSAGES}
+    assert no_cache_marks(body)[0] is body
 
 
 def test_the_new_bound_is_sent_under_the_old_name() -> None:

@@ -62,6 +62,9 @@ IMAGES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )
 """The images that every provider reads, by how they begin."""
 
+UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream"})
+"""What servers say of bytes of which they know nothing."""
+
 CODES = {"image_url": "invalid_image_url"}
 """OpenAI's own code for an image that it cannot fetch (recorded). For files it has none."""
 
@@ -293,7 +296,7 @@ async def _read(answer: httpx.Response, limit: int) -> tuple[str, bytes]:
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise _Unfit("its server compresses it")
     said = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not TYPES.fullmatch(said):
+    if not TYPES.fullmatch(said) and said not in UNTOLD:
         raise _Unfit("its type must be an image, audio, video, application/pdf or text/plain")
     file = bytearray()
     async for piece in answer.aiter_raw():
@@ -304,12 +307,17 @@ async def _read(answer: httpx.Response, limit: int) -> tuple[str, bytes]:
 
 
 def _media_type(said: str, file: bytes | bytearray) -> str:
-    """What a file is. Of an image its bytes decide: many servers go by a name, and providers refuse what disagrees."""
-    if not said.startswith("image/"):
+    """What a file is. Of an image its bytes decide: many servers go by a name, and providers refuse what disagrees.
+
+    So they do where a server says nothing of it, as object stores do unless they were told.
+    """
+    if not said.startswith("image/") and said not in UNTOLD:
         return said
     for media_type, beginning in IMAGES:
         if beginning.match(file):
             return media_type
+    if said in UNTOLD and file.startswith(b"%PDF-"):
+        return "application/pdf"
     raise _Unfit("it is not a PNG, JPEG, GIF or WebP image")
 
 

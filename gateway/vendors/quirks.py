@@ -54,6 +54,36 @@ def no_logprobs(body: Json) -> tuple[Json, tuple[str, ...]]:
     return _leave_out(body, "logprobs", "top_logprobs", "logit_bias")
 
 
+def no_cache_marks(body: Json) -> tuple[Json, tuple[str, ...]]:
+    """Without `cache_control`, Anthropic's mark for its cache: OpenAI refuses fields that it does not know.
+
+    Clients write it with Claude in mind, and the same request may come here after Claude has failed. What OpenAI caches
+    it decides by itself: https://platform.openai.com/docs/guides/prompt-caching.
+    """
+    messages, tools = body["messages"], body.get("tools")
+    if not any(map(_marked, messages)) and not any(_MARK in tool for tool in tools or ()):
+        return body, ()
+    bare = {**body, "messages": [_unmarked(message) for message in messages]}
+    if tools:
+        bare["tools"] = [_without(tool, _MARK) for tool in tools]
+    return bare, (_MARK,)
+
+
+_MARK = "cache_control"
+
+
+def _marked(message: Json) -> bool:
+    content = message.get("content")
+    return _MARK in message or (type(content) is list and any(_MARK in part for part in content))
+
+
+def _unmarked(message: Json) -> Json:
+    if not _marked(message):
+        return message
+    bare, content = _without(message, _MARK), message.get("content")
+    return {**bare, "content": [_without(part, _MARK) for part in content]} if type(content) is list else bare
+
+
 def _leave_out(body: Json, *names: str) -> tuple[Json, tuple[str, ...]]:
     return _without(body, *names), tuple(name for name in names if body.get(name) is not None)
 
@@ -67,5 +97,6 @@ def _as_system(message: Any) -> Any:
 
 
 QUIRKS: dict[str, Quirk] = {
-    quirk.__name__: quirk for quirk in (max_tokens_only, system_role_only, no_stream_options, no_logprobs)
+    quirk.__name__: quirk
+    for quirk in (max_tokens_only, system_role_only, no_stream_options, no_logprobs, no_cache_marks)
 }

@@ -60,6 +60,8 @@ async def test_what_is_linked_twice_is_fetched_once(authority: Authority) -> Non
     [
         ("IMAGE/PNG; charset=binary", PNG, "image/png"),
         ("image/png", b"\xff\xd8\xff\xe0", "image/jpeg"),
+        ("binary/octet-stream", PNG, "image/png"),
+        ("application/octet-stream", b"%PDF-1.7", "application/pdf"),
         ("image/jpg", b"\xff\xd8\xff\xe0", "image/jpeg"),
         ("image/gif", b"GIF89a", "image/gif"),
         ("image/x-icon", b"RIFF\n\0\0\0WEBPVP8 ", "image/webp"),
@@ -187,6 +189,7 @@ async def test_a_server_that_takes_too_long_is_left(authority: Authority, script
         (answer(PNG, "image/png,text/html"), "its type must be an image, audio, video, application/pdf or text/plain"),
         (answer(b"<html>"), "it is not a PNG, JPEG, GIF or WebP image"),
         (answer(b"<svg/>", "image/svg+xml"), "it is not a PNG, JPEG, GIF or WebP image"),
+        (answer(b"MZ", "application/octet-stream"), "it is not a PNG, JPEG, GIF or WebP image"),
         (answer(b""), "it is not a PNG, JPEG, GIF or WebP image"),
         (answer(PNG, extra="content-encoding: gzip\r\n"), "its server compresses it"),
         (answer(b"gone", status="404 Not Found"), "its server answered with status 404"),
