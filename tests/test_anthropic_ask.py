@@ -228,3 +228,8 @@ def test_what_is_no_object_cannot_be_an_argument_and_is_told() -> None:
 def test_any_json_object_is_asked_for_in_words() -> None:
     body = sent({"role": "system", "content": "Be brief."}, HELLO, response_format={"type": "json_object"})
     assert body["system"].startswith("Be brief.\n\nAnswer with one JSON object")
+
+
+def test_instructions_alone_are_the_users_words() -> None:
+    body = sent({"role": "system", "content": "Say hello."})
+    assert (body["messages"], "system" in body) == ([{"role": "user", "content": "Say hello."}], False)

@@ -19,7 +19,7 @@ from gateway.dialects.anthropic_answers import ANSWER_TOOL, answer, refusal, str
 from gateway.dialects.anthropic_schema import closed
 from gateway.dialects.anthropic_turns import NAME, NAME_LIMIT, lacks_thought, messages, system
 from gateway.dialects.claude_models import Thinking, Traits, is_budgeted, object_in, sampling, thinking, traits_of
-from gateway.dialects.conversation import conversation
+from gateway.dialects.conversation import answerable, conversation
 
 __all__ = ["answer", "ask", "refusal", "stream"]
 
@@ -65,7 +65,7 @@ def ask(call: Call, target: Target) -> UpstreamRequest:
 
 def _written(body: Json, traits: Traits) -> tuple[Json, tuple[str, ...]]:
     """The body for a model of these traits, and what it could not hold."""
-    spoken = conversation(body["messages"])
+    spoken = conversation(answerable(body["messages"]))
     thought = thinking(body, traits, hub.max_tokens(body), lacks_thought(spoken.turns))
     sampled, unsampled = sampling(body, traits, thought.active)
     offered = hub.tools(body)
