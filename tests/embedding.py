@@ -11,7 +11,7 @@ import orjson
 from gateway.core.call import Call, Headers, Json, Target, UpstreamReply, UpstreamRequest
 from gateway.core.embedded import Embedded
 from gateway.dialects.base import EmbeddingsDialect
-from gateway.dialects.embedding_parts import JSON_HEADERS
+from gateway.dialects.hub import JSON_HEADERS
 from gateway.surfaces.openai_embeddings import accept
 
 GULL, TERN = [0.5, -0.25], [0.125, 1.0]

@@ -19,10 +19,10 @@ from gateway.dialects.bedrock_answers import ANSWER_TOOL, answer, refusal, strea
 from gateway.dialects.bedrock_messages import cache_point, messages, system_blocks, tool_name
 from gateway.dialects.bedrock_models import Context, Family, family_of
 from gateway.dialects.conversation import Conversation, TextPart, Thought, ToolResult, ToolUse, Turn, conversation
+from gateway.dialects.hub import JSON_HEADERS
 
 __all__ = ["answer", "ask", "refusal", "stream"]
 
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
 STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/vnd.amazon.eventstream"))
 
 OWN_FIELDS = frozenset({

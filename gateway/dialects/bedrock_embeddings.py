@@ -21,7 +21,8 @@ from gateway.core.call import Call, Json, Target, UpstreamReply, UpstreamRequest
 from gateway.core.embedded import Embedded, Vector
 from gateway.core.errors import Unsupported, malformed
 from gateway.dialects import cohere_vectors, hub
-from gateway.dialects.embedding_parts import JSON_HEADERS, batches, named, private, texts, usage, vector
+from gateway.dialects.embedding_parts import batches, named, private, texts, usage, vector
+from gateway.dialects.hub import JSON_HEADERS
 
 COUNT = b"x-amzn-bedrock-input-token-count"
 """The header in which Bedrock counts the tokens of any model."""

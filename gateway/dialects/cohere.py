@@ -19,11 +19,9 @@ from gateway.core.errors import Unsupported
 from gateway.dialects import hub
 from gateway.dialects.cohere_answers import answer, refusal, stream
 from gateway.dialects.conversation import MediaPart, TextPart, ToolResult, ToolUse, Turn, answerable, conversation
+from gateway.dialects.hub import JSON_HEADERS, STREAM_HEADERS
 
 __all__ = ["answer", "ask", "refusal", "stream"]
-
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
-STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
 
 
 def ask(call: Call, target: Target) -> UpstreamRequest:

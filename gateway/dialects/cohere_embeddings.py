@@ -15,7 +15,8 @@ from gateway.core.embedded import Embedded
 from gateway.core.errors import malformed
 from gateway.dialects import hub
 from gateway.dialects.cohere_vectors import request_of, takes_dimensions, vectors_in
-from gateway.dialects.embedding_parts import JSON_HEADERS, batches, named, texts, usage
+from gateway.dialects.embedding_parts import batches, named, texts, usage
+from gateway.dialects.hub import JSON_HEADERS
 
 
 def ask(call: Call, target: Target) -> tuple[UpstreamRequest, ...]:

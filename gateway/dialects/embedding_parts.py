@@ -19,7 +19,6 @@ from gateway.dialects.openai_shapes import count
 
 T = TypeVar("T")
 
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
 
 OPENAI_FIELDS = frozenset({"dimensions", "encoding_format", "input", "model", "user"})
 """Every field of OpenAI's request (its API description, 2026)."""

@@ -24,11 +24,10 @@ from gateway.dialects.gemini_answers import answer, refusal, stream
 from gateway.dialects.gemini_models import Family, family_of
 from gateway.dialects.gemini_schema import taken
 from gateway.dialects.gemini_turns import contents
+from gateway.dialects.hub import JSON_HEADERS, STREAM_HEADERS
 
 __all__ = ["answer", "ask", "refusal", "stream"]
 
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
-STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
 
 SAME = {
     "temperature": "temperature",

@@ -17,8 +17,9 @@ from gateway.core.call import Call, Json, Target, UpstreamReply, UpstreamRequest
 from gateway.core.embedded import Embedded
 from gateway.core.errors import malformed
 from gateway.dialects import hub
-from gateway.dialects.embedding_parts import JSON_HEADERS, batches, named, private, rows, texts, usage, vector
+from gateway.dialects.embedding_parts import batches, named, private, rows, texts, usage, vector
 from gateway.dialects.gemini_errors import failure_in
+from gateway.dialects.hub import JSON_HEADERS
 
 OF_ONE_TEXT = ("taskType", "task_type", "title")
 """Gemini's own fields that Vertex AI wants beside each text; others are of the whole prediction."""

@@ -50,6 +50,11 @@ UNFELT: Mapping[str, tuple[Any, ...]] = {
 """Values that ask for what happens anyway: leaving them out loses nothing, so they are not named as dropped."""
 
 
+JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
+STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
+"""What most grammars say of a request's body and of the answer they want."""
+
+
 def wanted(call: Call, target: Target) -> Json:
     """The client's body with the target's defaults where it said nothing, and the end user's name only where it may go.
 

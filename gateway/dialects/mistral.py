@@ -19,12 +19,10 @@ from gateway.core.call import Call, Json, Target, UpstreamRequest
 from gateway.core.errors import Unsupported
 from gateway.dialects import hub
 from gateway.dialects.conversation import answerable
+from gateway.dialects.hub import JSON_HEADERS, STREAM_HEADERS
 from gateway.dialects.openai_answers import answer, refusal, stream
 
 __all__ = ["answer", "ask", "refusal", "stream"]
-
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
-STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
 
 
 def ask(call: Call, target: Target) -> UpstreamRequest:

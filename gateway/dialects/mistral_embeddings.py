@@ -13,7 +13,8 @@ import orjson
 
 from gateway.core.call import Call, Json, Target, UpstreamRequest
 from gateway.dialects import hub
-from gateway.dialects.embedding_parts import JSON_HEADERS, batches, named, private, texts
+from gateway.dialects.embedding_parts import batches, named, private, texts
+from gateway.dialects.hub import JSON_HEADERS
 from gateway.dialects.openai_embeddings import answer
 
 __all__ = ["answer", "ask"]

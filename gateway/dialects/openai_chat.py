@@ -12,13 +12,10 @@ from collections.abc import Sequence
 import orjson
 
 from gateway.core.call import Call, Json, Quirk, Target, UpstreamRequest
-from gateway.dialects.hub import wanted
+from gateway.dialects.hub import JSON_HEADERS, STREAM_HEADERS, wanted
 from gateway.dialects.openai_answers import answer, refusal, stream
 
 __all__ = ["answer", "ask", "refusal", "stream"]
-
-JSON_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
-STREAM_HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
 
 
 def ask(call: Call, target: Target) -> UpstreamRequest:

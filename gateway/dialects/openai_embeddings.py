@@ -16,7 +16,8 @@ from gateway.core.call import Call, Json, Target, UpstreamReply, UpstreamRequest
 from gateway.core.embedded import Embedded
 from gateway.core.errors import malformed
 from gateway.dialects import hub
-from gateway.dialects.embedding_parts import JSON_HEADERS, batches, rows, usage, vector
+from gateway.dialects.embedding_parts import batches, rows, usage, vector
+from gateway.dialects.hub import JSON_HEADERS
 from gateway.dialects.openai_errors import failure_in
 
 
