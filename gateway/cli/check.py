@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
+from gateway.cli.configuration import complain
 from gateway.config.complaints import Complaint
 from gateway.config.doubts import doubts
 from gateway.config.read import ConfigError
@@ -38,16 +39,6 @@ def run(file: Path, *, online: bool = False, as_json: bool) -> int:
     counts = f"{len(snapshot.providers)} providers, {models} models, {len(snapshot.keys)} keys"
     Console(highlight=False).print(f"[green]{file} is good[/green]: {counts}.", soft_wrap=True)
     return 0
-
-
-def complain(error: ConfigError, *, as_json: bool) -> None:
-    """Prints a configuration's complaints, one per line, as `FILE:LINE:COL: path: message`."""
-    if as_json:
-        told = {"ok": False, "complaints": [asdict(complaint) for complaint in error.complaints]}
-        print(orjson.dumps(told).decode())
-        return
-    for complaint in error.complaints:
-        print(complaint)
 
 
 def _asked(loaded: Loaded) -> tuple[Complaint, ...]:

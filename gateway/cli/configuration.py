@@ -1,12 +1,16 @@
-"""Which configuration a command works on: a file, or what the environment holds."""
+"""Which configuration a command works on, a file or what the environment holds, and what is wrong with it."""
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
+import orjson
+
 from gateway.config.environment import Found, from_environment
+from gateway.config.read import ConfigError
 from gateway.config.resolve import load
 from gateway.config.snapshot import Snapshot
 
@@ -18,6 +22,16 @@ def configured(config: Path | None) -> tuple[Snapshot, tuple[Found, ...]]:
     if config is not None:
         return load(config, os.environ), ()
     return from_environment(os.environ, ollama=_answers(OLLAMA))
+
+
+def complain(error: ConfigError, *, as_json: bool) -> None:
+    """Prints a configuration's complaints, one per line, as `FILE:LINE:COL: path: message`."""
+    if as_json:
+        told = {"ok": False, "complaints": [asdict(complaint) for complaint in error.complaints]}
+        print(orjson.dumps(told).decode())
+        return
+    for complaint in error.complaints:
+        print(complaint)
 
 
 def _answers(address: tuple[str, int]) -> bool:

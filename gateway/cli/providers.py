@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.app import account, clock
-from gateway.cli.check import complain
-from gateway.cli.configuration import configured
+from gateway.cli.configuration import complain, configured
 from gateway.config.complaints import ConfigError, did_you_mean, quoted
 from gateway.config.snapshot import Provider, Snapshot
 from gateway.upstream.diagnosis import Check

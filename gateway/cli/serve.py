@@ -11,8 +11,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from gateway.cli.check import complain
-from gateway.cli.configuration import configured
+from gateway.cli.configuration import complain, configured
 from gateway.cli.serving import NotListening, listening_on, serve_until_stopped, sorry
 from gateway.config.addresses import is_loopback
 from gateway.config.environment import Found

@@ -8,18 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.core.call import Headers
 from gateway.core.errors import NotServed
 
-if TYPE_CHECKING:
-    from gateway.web.protocol import GatewayProtocol
-
 Handler = Callable[["Line"], Coroutine[Any, Any, None]]
 """Answers one call, whatever it is."""
+
+
+class Connection(Protocol):
+    """What carries the line: `gateway.web.protocol.GatewayProtocol`."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+    expect_100_continue: bool
+    """Whether the client waits to be told before it sends the body."""
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer."""
+
+    def on_response_complete(self) -> None:
+        """The answer has been written: the next request may be taken."""
+
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -28,12 +43,12 @@ class Line:
     """One request and its answer, on a connection that may carry others before and after."""
 
     __slots__ = (
-        *("_framed", "_pieces", "_protocol", "_size", "_waiter", "_waits_to_be_told", "gone", "handler", "headers"),
+        *("_framed", "_pieces", "_connection", "_size", "_waiter", "_waits_to_be_told", "gone", "handler", "headers"),
         *("keep_alive", "more_body", "path", "response_complete", "told"),
     )
 
     def __init__(
-        self, protocol: GatewayProtocol, handler: Handler, path: bytes, headers: list[tuple[bytes, bytes]], version: str
+        self, connection: Connection, handler: Handler, path: bytes, headers: list[tuple[bytes, bytes]], version: str
     ) -> None:
         self.handler = handler
         self.path = path
@@ -46,9 +61,9 @@ class Line:
         self.keep_alive = version != "1.0"
         self.more_body = True
         self.response_complete = False
-        self._protocol = protocol
+        self._connection = connection
         self._framed = version != "1.0"
-        self._waits_to_be_told = protocol.expect_100_continue
+        self._waits_to_be_told = connection.expect_100_continue
         self._pieces: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -66,7 +81,7 @@ class Line:
             if self._waits_to_be_told:
                 self._waits_to_be_told = False
                 self._write(GO_ON)
-            self._waiter = self._protocol.loop.create_future()
+            self._waiter = self._connection.loop.create_future()
             await self._waiter
         if self._size > limit:
             raise too_large(limit)
@@ -99,18 +114,18 @@ class Line:
 
     def abort(self) -> None:
         """Ends the connection without another word."""
-        self._protocol.transport.abort()
+        self._connection.transport.abort()
 
     # The answer
 
     @property
     def full(self) -> bool:
         """Whether the client has so much still to take that whoever writes should wait: `await line.drained()`."""
-        return self._protocol.flow.write_paused and not self.gone
+        return self._connection.flow.write_paused and not self.gone
 
     async def drained(self) -> None:
         """Waits until the client has taken most of what was written."""
-        await self._protocol.flow.drain()
+        await self._connection.flow.drain()
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """A whole answer, in one write. `head` are header lines: see `lines`."""
@@ -136,11 +151,11 @@ class Line:
 
     def _opening(self, status: int) -> bytes:
         close = b"" if self.keep_alive else b"connection: close\r\n"
-        return STATUS_LINE[status] + self._protocol.default_lines() + close
+        return STATUS_LINE[status] + self._connection.default_lines() + close
 
     def _write(self, data: bytes) -> None:
         if not self.gone:
-            self._protocol.transport.write(data)
+            self._connection.transport.write(data)
 
     def _complete(self) -> None:
         """Lets the connection take its next request."""
@@ -149,8 +164,8 @@ class Line:
         self.response_complete = True
         self._pieces.clear()
         if not self.keep_alive:
-            self._protocol.transport.close()
-        self._protocol.on_response_complete()
+            self._connection.transport.close()
+        self._connection.on_response_complete()
 
 
 def lines(headers: Headers) -> bytes:
