@@ -103,16 +103,26 @@ class _Look:
         return tuple(found[name] for name in LISTS if name in found)
 
     async def models(self) -> tuple[str, ...]:
-        """All names of all lists, on all of their pages. Raises UpstreamError."""
+        """All names of all lists. Raises UpstreamError where the first cannot be had."""
         found: set[str] = set()
-        for url in self.lists():
-            more = NOTHING
-            for _ in range(MOST_PAGES):
-                page = await self.page(url, more)
-                found.update(page.models)
-                if not (more := page.more):
-                    break
+        for place, url in enumerate(self.lists()):
+            try:
+                found |= await self._names(url)
+            except UpstreamError:
+                if not place:  # AWS allows each list by a permission of its own, and one is of use without the other
+                    raise
         return tuple(sorted(found))
+
+    async def _names(self, url: str) -> set[str]:
+        """One list, on all of its pages."""
+        names: set[str] = set()
+        more = NOTHING
+        for _ in range(MOST_PAGES):
+            page = await self.page(url, more)
+            names.update(page.models)
+            if not (more := page.more):
+                break
+        return names
 
     async def page(self, url: str, more: Query = NOTHING) -> Page:
         """One page of the list at a URL. Raises UpstreamError for whatever else comes."""

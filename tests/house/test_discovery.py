@@ -334,6 +334,13 @@ async def test_bedrocks_two_lists_are_asked_for_with_a_signature() -> None:
     assert found.models == ("amazon.nova-lite-v1:0", "us.amazon.nova")
 
 
+async def test_one_of_bedrocks_lists_is_of_use_without_the_other() -> None:
+    first, second = BEDROCK
+    async with scripted(server({first: BEDROCK[first], second: (403, NO_KEY)}, key=None)) as upstream:
+        found = await check(bedrock(upstream, f"api_key: {KEY}"), clock)
+    assert (found.ok, found.models) == (True, ("amazon.nova-lite-v1:0",))
+
+
 async def test_an_endpoint_of_bedrock_for_calls_alone_is_no_fault() -> None:
     async with scripted(server({})) as upstream:
         found = await check(bedrock(upstream, f"api_key: {KEY}"), clock)

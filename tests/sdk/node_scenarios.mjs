@@ -1,4 +1,4 @@
-// What people do with the official Node SDK, against a gateway as `test_sdks` sets it up: `python_scenarios.py` again.
+// What people do with the official Node SDK, against a gateway as `runs` sets it up: `python_scenarios.py` again.
 //
 //     node node_scenarios.mjs BASE_URL API_KEY
 //

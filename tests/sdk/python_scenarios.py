@@ -1,4 +1,4 @@
-"""What people do with the official Python SDK, one scenario each, against a gateway as `test_sdks` sets it up.
+"""What people do with the official Python SDK, one scenario each, against a gateway as `runs` sets it up.
 
     python -m tests.sdk.python_scenarios BASE_URL API_KEY
 
