@@ -68,6 +68,7 @@ BODIES = st.dictionaries(NAMES, st.none() | st.integers(0, 2) | st.booleans() | 
 
 @given(BODIES, st.frozensets(NAMES))
 def test_every_field_is_translated_or_named_or_passed_on(body: Json, translated: frozenset[str]) -> None:
+    body = {**body, "messages": []}
     named, passed = set(hub.dropped(body, translated)), hub.private(body).keys()
     assert not named & translated
     assert not named & passed
@@ -232,3 +233,14 @@ def test_a_name_that_fits_is_left_alone(name: str) -> None:
 @given(st.sets(st.text(max_size=80), min_size=2))
 def test_different_names_stay_different(names: set[str]) -> None:
     assert len({hub.fitting(name, PLAIN, 64) for name in names}) == len(names)
+
+
+def test_the_names_of_participants_are_named_as_lost() -> None:
+    body = {"messages": [{"role": "user", "name": "ann", "content": "Hello"}]}
+    assert hub.dropped(body, frozenset()) == ("messages.name",)
+
+
+def test_the_name_of_a_function_is_not_that_of_a_participant() -> None:
+    assert (
+        hub.dropped({"messages": [{"role": "function", "name": "tide_table", "content": "04:12"}]}, frozenset()) == ()
+    )

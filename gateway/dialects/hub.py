@@ -31,6 +31,9 @@ OPENAI_FIELDS = frozenset({
 })  # fmt: skip
 """Every field of OpenAI's request (its API description, 2026)."""
 
+SPEAKERS = frozenset({"system", "developer", "user", "assistant"})
+"""Roles whose messages may have a `name`, which tells participants of one role apart. No other grammar has that."""
+
 ALWAYS_READ = frozenset({"messages", "model", "stream", "stream_options"})
 
 UNFELT: Mapping[str, tuple[Any, ...]] = {
@@ -74,6 +77,8 @@ def dropped(body: Json, translated: frozenset[str]) -> tuple[str, ...]:
     """The fields of a request that a grammar which knows only those `translated` has to leave out, by name."""
     others = [name for name in body if name in OPENAI_FIELDS and name not in ALWAYS_READ and name not in translated]
     felt = [name for name in others if body[name] is not None and body[name] not in UNFELT.get(name, ())]
+    if any(message.get("name") and message["role"] in SPEAKERS for message in body["messages"]):
+        felt.append("messages.name")
     return tuple(sorted(felt)) if felt else ()
 
 
