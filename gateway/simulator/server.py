@@ -73,13 +73,8 @@ class Simulator:
         self.faults = faults or Faults()
         """May be replaced at any time; requests that come later meet the new ones."""
         self.grammar = api.GRAMMARS[type]
-        self.account = Account(
-            models=self.grammar.models if models is None else models,
-            created=created,
-            api_key=api_key,
-            secret=secret,
-            region=region,
-        )
+        offered = self.grammar.models if models is None else models
+        self.account = Account(offered, created, api_key=api_key, secret=secret, region=region)
         self.coalesce = coalesce
         self.requests: list[Request] = []
         """The last ones received, oldest first."""
