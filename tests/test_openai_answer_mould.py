@@ -41,7 +41,12 @@ def looked_at(raw: bytes) -> Whole | None:
 
 
 def learn(style: int = COMPACT) -> None:
-    whole(UpstreamReply(200, (), orjson.dumps(answer(), option=style)))
+    meet_twice(orjson.dumps(answer(), option=style))
+
+
+def meet_twice(raw: bytes) -> None:
+    for _ in range(2):
+        whole(UpstreamReply(200, (), raw))
 
 
 @pytest.mark.parametrize("style", [COMPACT, PRETTY], ids=["compact", "pretty"])
@@ -54,7 +59,7 @@ def test_an_answer_like_one_before_is_known_again(style: int) -> None:
 
 def test_an_answer_of_another_model_does_not_push_out_the_first() -> None:
     learn()
-    whole(UpstreamReply(200, (), orjson.dumps(answer(model="tide-2-2026-01-02"))))
+    meet_twice(orjson.dumps(answer(model="tide-2-2026-01-02")))
     assert recognised(orjson.dumps(answer("Ebb."))) is not None
 
 
@@ -123,12 +128,30 @@ def test_no_damage_to_an_answer_goes_unseen(chance: st.DataObject) -> None:
 
 def test_an_answer_without_counts_makes_no_mould() -> None:
     raw = orjson.dumps({name: value for name, value in answer(model="uncounted").items() if name != "usage"})
-    remember(Whole(raw, None, 11))
+    for _ in range(2):
+        remember(Whole(raw, None, 11))
     assert recognised(raw) is None
 
 
 def test_only_the_latest_are_remembered() -> None:
     for length in range(2 * MOST_PLACES):
-        whole(UpstreamReply(200, (), orjson.dumps(answer(model="x" * length))))
+        meet_twice(orjson.dumps(answer(model="x" * length)))
     assert recognised(orjson.dumps(answer(model="x" * 5))) is None
     assert recognised(orjson.dumps(answer(model="x" * (2 * MOST_PLACES - 1)))) is not None
+
+
+def test_no_mould_is_made_for_an_answer_unlike_all_before() -> None:
+    """To make one takes as long as to read thirty answers, and some servers say something random in each."""
+    raws = [orjson.dumps(answer(model="traced", trace=chr(ord("a") + turn) * 8)) for turn in range(20)]
+    for raw in raws:
+        whole(UpstreamReply(200, (), raw))
+    assert [recognised(raw) for raw in raws] == [None] * 20
+
+
+def test_moulds_that_never_fit_are_made_ever_more_seldom() -> None:
+    raws = [orjson.dumps(answer(model="numbered", system_fingerprint=f"fp_{turn:04d}")) for turn in range(64)]
+    made = 0
+    for raw in raws:
+        whole(UpstreamReply(200, (), raw))
+        made += recognised(raw) is not None
+    assert made == 6  # at the 2nd, 4th, 8th ...

@@ -112,7 +112,7 @@ def remember(told: Whole) -> None:
     """Makes a mould of an answer that was found right, if it is a plain one."""
     raw, start = told.body, _text_in(told.body)
     stop = _end_of_text(raw, start) if start else -1
-    if stop < 0 or len(raw) - stop + start > MOULD_LIMIT:
+    if stop < 0 or len(raw) - stop + start > MOULD_LIMIT or not _is_worth_it(raw[:start], raw[stop:]):
         return
     made = _cast(raw[:start], raw[stop:])
     if made is not None and made.read(raw, start, stop) == told:
@@ -120,6 +120,27 @@ def remember(told: Whole) -> None:
         if len(_KNOWN) > MOST_PLACES:
             del _KNOWN[next(iter(_KNOWN))]
 
+
+def _is_worth_it(head: bytes, tail: bytes) -> bool:
+    """Whether the like of an answer has come before, and not too often in vain.
+
+    A mould takes half a millisecond to make. Where a server puts something random beside the text, each answer would
+    make one that no other fits. So it is made for the second of a kind, the fourth, the eighth.
+    """
+    kind = hash((_VARIES.sub(b"", head), _VARIES.sub(b"", tail)))
+    times = _MET[kind] = _MET.get(kind, 0) + 1
+    if len(_MET) > MOST_KINDS:
+        del _MET[next(iter(_MET))]
+    return times > 1 and times & (times - 1) == 0
+
+
+_VARIES = re.compile(rb'"id":\s*"[^"]*"|\d+')
+"""What may be other in an answer that fits the same mould."""
+
+MOST_KINDS = 1024
+
+_MET: dict[int, int] = {}
+"""How often each kind of answer was met and fitted no mould."""
 
 MOULD_LIMIT = 4096
 """Bytes around a text. Plain answers have a tenth of that."""

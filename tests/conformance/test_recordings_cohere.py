@@ -18,6 +18,7 @@ from gateway.core.events import Cited, Event, LogProbs, Text
 from gateway.dialects.cohere import answer, refusal, stream
 from gateway.surfaces.openai_encoder import Encoder, whole
 from tests.conformance.openai_reference import Story, events_of, heard_by_client, heard_whole
+from tests.conformance.served import Served
 from tests.conformance.test_recordings_openai import RECORDINGS, SPECS, Recording, assert_fits, cut, recordings
 
 pytestmark = [
@@ -143,16 +144,6 @@ def test_a_refusal_is_told_for_what_it_is() -> None:
 # The story as the SDK tells it.
 
 FINISHES = {"COMPLETE": "stop", "STOP_SEQUENCE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_calls"}
-
-
-class Served(httpx.BaseTransport):
-    """Answers every request with one recording."""
-
-    recording: Recording
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        kind = "text/event-stream" if self.recording.streamed else "application/json"
-        return httpx.Response(200, content=self.recording.body, headers={"content-type": kind})
 
 
 SERVED = Served()

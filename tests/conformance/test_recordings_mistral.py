@@ -20,6 +20,7 @@ from gateway.dialects.openai_relay import Relay
 from gateway.dialects.openai_relay import whole as relayed_whole
 from gateway.surfaces.openai_encoder import whole
 from tests.conformance.openai_reference import Story, events_of, heard_by_client, heard_whole
+from tests.conformance.served import Served
 from tests.conformance.test_recordings_openai import (
     RECORDINGS,
     SPECS,
@@ -150,16 +151,6 @@ def test_a_refusal_is_told_for_what_it_is() -> None:
 # The story as the SDK tells it.
 
 FINISHES = {"stop": "stop", "length": "length", "model_length": "length", "tool_calls": "tool_calls"}
-
-
-class Served(httpx.BaseTransport):
-    """Answers every request with one recording."""
-
-    recording: Recording
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        kind = "text/event-stream" if self.recording.streamed else "application/json"
-        return httpx.Response(200, content=self.recording.body, headers={"content-type": kind})
 
 
 SERVED = Served()

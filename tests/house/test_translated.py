@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import orjson
 import pytest
 
 from gateway.core.call import Json
 from gateway.simulator.server import Simulator
+from tests.house.aws import without_aws
 from tests.house.harness import KEY, Running, gateway
 
 SOUND = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
@@ -94,13 +96,9 @@ async def test_a_stream_counts_what_the_provider_counts() -> None:
 
 
 async def test_without_any_credentials_bedrock_is_not_asked_and_the_log_says_where_they_were_looked_for(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    without_aws(monkeypatch, tmp_path)
     text = f"""
 providers: {{aws: {{type: bedrock, region: us-east-1, endpoint_url: 'http://127.0.0.1:1'}}}}
 models: {{m: {{targets: [{{provider: aws, model: amazon.nova-lite-v1:0}}]}}}}
