@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,11 +12,11 @@ import httpx
 import openai as sdk
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.core.call import Json
-from gateway.simulator.faults import NAMED, Faults, Unreadable, override, read
+from gateway.simulator.faults import read
+from gateway.simulator.http import Grammar, Reply
+from gateway.simulator.script import End, Step, Write, head
 from gateway.simulator.server import Simulator
 
 WORDS = "one two three four five six seven eight"
@@ -90,6 +90,20 @@ async def test_a_status_can_be_asked_for(simulator: Simulator, status: int) -> N
     assert simulator.served == []
 
 
+async def test_any_error_can_ask_to_wait(simulator: Simulator) -> None:
+    answer = await ask(simulator, "503, retry-after:7")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+    assert "retry-after" not in (await ask(simulator, "503")).headers
+
+
+@pytest.mark.parametrize(("type", "kind"), [("anthropic", "invalid_request_error"), ("bedrock", "ValidationException")])
+async def test_a_status_without_words_of_its_own_still_says_whose_fault_it_is(type: str, kind: str) -> None:
+    async with Simulator(read(fail=["422"]), type=type) as simulator, httpx.AsyncClient() as client:
+        answer = await client.post(f"{simulator.url}/x", json={})
+    assert answer.status_code == 422
+    assert kind in answer.text + answer.headers.get("x-amzn-errortype", "")
+
+
 async def test_a_rate_limit_says_when_to_come_back(simulator: Simulator) -> None:
     answer = await ask(simulator, "429, retry-after:7")
     assert answer.headers["retry-after"] == "7"
@@ -155,6 +169,17 @@ async def test_not_http_is_not_http(simulator: Simulator) -> None:
     assert not answer.startswith(b"HTTP/")
 
 
+async def test_half_a_head_ends_within_it(simulator: Simulator) -> None:
+    answer = await raw(simulator, "half-head")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in answer
+
+
+async def test_no_body_is_a_head_and_silence(simulator: Simulator) -> None:
+    assert (await until_silence(simulator, "no-body", b"\r\n\r\n")).endswith(b"\r\n\r\n")
+    await simulator.until(lambda: len(simulator.hangups) == 1)
+
+
 # Bodies
 
 PLAIN = {"stream": False}
@@ -174,6 +199,18 @@ async def test_html_is_a_page_with_status_200(simulator: Simulator, how: Json) -
 async def test_a_body_may_say_nothing(simulator: Simulator, fault: str, body: bytes, how: Json) -> None:
     answer = await ask(simulator, fault, **how)
     assert (answer.status_code, answer.content) == (200, body)
+
+
+@either
+async def test_bad_framing_is_a_chunk_without_a_length(simulator: Simulator, how: Json) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        await ask(simulator, "bad-framing", **how)
+
+
+@either
+async def test_bad_coding_is_no_gzip(simulator: Simulator, how: Json) -> None:
+    with pytest.raises(httpx.DecodingError):
+        await ask(simulator, "bad-coding", **how)
 
 
 @either
@@ -241,6 +278,17 @@ async def test_a_stream_is_cut_after_so_many_chunks(simulator: Simulator, after:
     assert (served.completion_tokens, served.cut, served.client_left) == (after, True, False)
 
 
+async def test_a_stream_that_is_cut_before_its_first_event_has_a_head() -> None:
+    async with Simulator(read(cut_after=0), type="gemini") as simulator, httpx.AsyncClient() as client:
+        body = {"contents": [{"parts": [{"text": WORDS}]}]}
+        url = f"{simulator.url}/models/m:streamGenerateContent?alt=sse&key=k"
+        async with client.stream("POST", url, json=body) as answer:
+            assert answer.status_code == 200
+            with pytest.raises(httpx.RemoteProtocolError):
+                await answer.aread()
+        assert simulator.served[0].cut
+
+
 async def test_a_stream_that_is_shorter_than_the_cut_is_complete(simulator: Simulator) -> None:
     answer = await raw(simulator, f"cut-after:{TOKENS + 1}", stream=True)
     assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
@@ -266,6 +314,27 @@ async def test_a_whole_answer_stalls_in_its_middle(simulator: Simulator) -> None
     assert b'"object": "chat.completion"' in await until_silence(
         simulator, "stall-after:0", b'"object": "chat.completion"'
     )
+
+
+# What has no name
+
+
+async def test_a_reply_can_be_written_in_any_way() -> None:
+    def briefly(reply: Reply, grammar: Grammar) -> Iterator[Step]:
+        yield Write(head(reply, b"content-length: 2"))
+        yield Write(b"hi")
+        yield End.COMPLETE
+
+    async with Simulator(play=briefly) as simulator:
+        assert (await ask(simulator, "none")).text == "hi"
+        simulator.play = None
+        assert "You said:" in (await ask(simulator, "none")).text
+
+
+async def test_it_is_known_who_waits_for_the_end_of_an_answer(simulator: Simulator) -> None:
+    async with sent(simulator, "silent"):
+        await simulator.until(lambda: simulator.busy == 1)
+    await simulator.until(lambda: simulator.busy == 0)
 
 
 # Time
@@ -321,50 +390,7 @@ async def test_a_slow_reader_is_waited_for(simulator: Simulator) -> None:
     assert simulator.served[0].completion_tokens == 20_003
 
 
-# Asking for faults
-
-
-def test_the_command_lines_values_are_read() -> None:
-    assert read(
-        fail=["429:0.2", "reset:10%"], first_token_delay="300ms", chunk_delay="1.5s", cut_after=3, stall_after=0
-    ) == Faults(fail=(("429", 0.2), ("reset", 0.1)), first_token_delay=0.3, chunk_delay=1.5, cut_after=3, stall_after=0)
-
-
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"fail": ["resett"]}, "`resett` is not a fault; did you mean `reset`?"),
-        ({"fail": ["200"]}, "write a status from 400 to 599, or one of reset, close"),
-        ({"fail": ["429:2"]}, "`429:2`: the share `2` is not a number from 0 to 1"),
-        ({"fail": ["429:"]}, "`429:`: the share `` is not a number"),
-        ({"fail": ["429:0.7", "500:0.7"]}, "--fail: the shares add up to 1.4"),
-        ({"first_token_delay": "300"}, "--first-token-delay: `300` is not a duration, such as 300ms or 5s"),
-        ({"chunk_delay": "-1s"}, "--chunk-delay: `-1s` is not a duration"),
-        ({"cut_after": -1}, "--cut-after: `-1` is not a number of chunks"),
-    ],
-)
-def test_an_unreadable_value_is_explained(values: Any, complaint: str) -> None:
-    with pytest.raises(Unreadable) as error:
-        read(**values)
-    assert complaint in str(error.value)
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_each_fault_can_be_asked_for_by_name(name: str) -> None:
-    assert read(fail=[name]).pick(0.999) == name
-
-
-def test_none_takes_all_faults_away() -> None:
-    assert override(read(fail=["500"], cut_after=3), "none") == Faults()
-
-
 async def test_a_header_that_makes_no_sense_is_refused(simulator: Simulator) -> None:
     answer = await ask(simulator, "resett")
     assert answer.status_code == 400
     assert "did you mean `reset`?" in answer.json()["error"]["message"]
-
-
-@given(st.text())
-def test_any_text_is_read_or_explained(text: str) -> None:
-    with suppress(Unreadable):
-        override(Faults(), text)

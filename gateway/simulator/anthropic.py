@@ -76,6 +76,7 @@ ERRORS = {
     "402": refusal(402, "billing_error", "There is a problem with your billing or payment information."),
     "403": refusal(403, "permission_error", "Your API key does not have permission to use the specified resource."),
     "404": refusal(404, "not_found_error", "model: simulated"),
+    "409": refusal(409, "conflict_error", "The request conflicts with the current state of the resource."),
     "413": refusal(413, "request_too_large", "Request exceeds the maximum size"),
     "429": refusal(
         429,
@@ -101,7 +102,7 @@ def refuse(name: str, retry_after: float, message: str) -> Refusal:
     """The error of a name or a status."""
     if message:
         return invalid(message)
-    found = ERRORS.get(name) or refusal(int(name), "api_error", "The simulator was asked to fail.")
+    found = ERRORS.get(name) or _by_status(int(name))
     if found.status != 429:
         return found
     limits = (
@@ -111,6 +112,10 @@ def refuse(name: str, retry_after: float, message: str) -> Refusal:
         (b"anthropic-ratelimit-requests-reset", _RESET),
     )
     return replace(found, headers=(*found.headers, *limits))
+
+
+def _by_status(status: int) -> Refusal:
+    return refusal(status, "invalid_request_error" if status < 500 else "api_error", "The simulator was asked to fail.")
 
 
 def turn_away(request: Request, account: Account) -> Refusal | None:

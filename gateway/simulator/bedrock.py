@@ -94,7 +94,12 @@ def refuse(name: str, retry_after: float, message: str) -> Refusal:
     """Throttling does not say when to come back."""
     if message:
         return invalid(message)
-    return ERRORS.get(name) or refusal(int(name), "InternalServerException", "The simulator was asked to fail.")
+    return ERRORS.get(name) or _by_status(int(name))
+
+
+def _by_status(status: int) -> Refusal:
+    kind = "ValidationException" if status < 500 else "InternalServerException"
+    return refusal(status, kind, "The simulator was asked to fail.")
 
 
 def turn_away(request: Request, account: Account) -> Refusal | None:

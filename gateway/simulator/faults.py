@@ -22,6 +22,10 @@ NAMED = (
     "close",
     "silent",
     "not-http",
+    "half-head",
+    "no-body",
+    "bad-framing",
+    "bad-coding",
     "html",
     "empty",
     "null",
@@ -60,8 +64,8 @@ class Faults:
     """Output chunks after which nothing more comes; a whole answer stops halfway."""
     error_after: int | None = None
     """Output chunks after which a stream tells of an error and ends."""
-    retry_after: float = 1.0
-    """Seconds that an answer with the status 429 asks to wait."""
+    retry_after: float | None = None
+    """Seconds that an error asks to wait. None: one second with the status 429, and no word of it with any other."""
 
     def pick(self, chance: float) -> str | None:
         """The fault that a request meets, for a random number in [0, 1)."""

@@ -1,7 +1,8 @@
 """
 How a reply goes out: what is written, when, and how it ends. Pure, so that each fault can be read in one place.
 
-A named fault either ends the exchange before a byte (`_SILENT_ENDS`) or replaces the reply by a bad one (`_SPOILT`).
+A named fault ends the exchange before there is a reply (`_SILENT_ENDS`), replaces the reply by a bad one (`_SPOILT`),
+or writes it badly (`_MISSPELT`).
 """
 
 from __future__ import annotations
@@ -44,11 +45,17 @@ class End(Enum):
 Step = Write | Wait | End
 
 
-def script(reply: Reply, faults: Faults, coalesce: int) -> Iterator[Step]:
+Play = Callable[[Reply, Grammar], Iterator[Step]]
+"""The steps of a reply, in place of those of `script`."""
+
+
+def script(reply: Reply, fault: str | None, faults: Faults, coalesce: int) -> Iterator[Step]:
     """The steps of an answer. Frames are joined up to `coalesce` bytes where no delay comes between them."""
     if faults.first_token_delay:
         yield Wait(faults.first_token_delay)
-    if reply.frames:
+    if fault in _MISSPELT:
+        yield from _MISSPELT[fault](reply)
+    elif reply.frames:
         yield from _streamed(reply, faults, coalesce)
     else:
         yield from _whole(reply, faults)
@@ -81,14 +88,14 @@ def _streamed(reply: Reply, faults: Faults, coalesce: int) -> Iterator[Step]:
         if after is not None and after <= reply.output and reply.after(after) < len(frames):
             frames, end = frames[: reply.after(after)], how
     paced = bool(faults.chunk_delay) or not coalesce
-    before = _head(reply, b"transfer-encoding: chunked")
+    before = head(reply, CHUNKED)
     for number, (joined, tokens) in enumerate(_joined(frames, 0 if paced else coalesce)):
         if number and paced:
             yield Wait(faults.chunk_delay)
-        yield Write(before + b"%x\r\n%b\r\n" % (len(joined), joined), tokens)
+        yield Write(before + chunk(joined), tokens)
         before = b""
-    if end is End.COMPLETE:
-        yield Write(b"0\r\n\r\n")
+    if before or end is End.COMPLETE:
+        yield Write(before + (LAST_CHUNK if end is End.COMPLETE else b""))
     yield end
 
 
@@ -108,23 +115,59 @@ def _joined(frames: tuple[Frame, ...], limit: int) -> Iterator[Frame]:
 
 
 def _whole(reply: Reply, faults: Faults) -> Iterator[Step]:
-    head = _head(reply, b"content-length: %d" % len(reply.body))
+    before = head(reply, b"content-length: %d" % len(reply.body))
     if faults.cut_after is None and faults.stall_after is None:
-        yield Write(head + reply.body, reply.output)
+        yield Write(before + reply.body, reply.output)
         yield End.COMPLETE
     else:
-        yield Write(head + reply.body[: len(reply.body) // 2])
+        yield Write(before + reply.body[: len(reply.body) // 2])
         yield End.CLOSE if faults.stall_after is None else End.STALL
 
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-def _head(reply: Reply, framing: bytes) -> bytes:
+CHUNKED = b"transfer-encoding: chunked"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body of no known length (RFC 9112 section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def head(reply: Reply, framing: bytes) -> bytes:
+    """The status line and the headers of a reply; `framing` is the one that tells of its length."""
     lines = [b"HTTP/1.1 %d %b" % (reply.status, _PHRASES.get(reply.status, b"Simulated"))]
     lines += [b"%b: %b" % header for header in reply.headers]
     return b"\r\n".join([*lines, framing, b"\r\n"])
 
+
+# Replies badly written
+
+
+def _half_head(reply: Reply) -> Iterator[Step]:
+    whole = head(reply, CHUNKED)
+    yield Write(whole[: len(whole) // 2])
+    yield End.CLOSE
+
+
+def _no_body(reply: Reply) -> Iterator[Step]:
+    yield Write(head(reply, CHUNKED))
+    yield End.STALL
+
+
+def _bad_framing(reply: Reply) -> Iterator[Step]:
+    """A chunk whose length is no number."""
+    yield Write(head(reply, CHUNKED) + b"chunk\r\n")
+    yield End.CLOSE
+
+
+_MISSPELT: dict[str | None, Callable[[Reply], Iterator[Step]]] = {
+    "half-head": _half_head,
+    "no-body": _no_body,
+    "bad-framing": _bad_framing,
+}
 
 # Bad replies
 
@@ -179,6 +222,11 @@ def _garbage(reply: Reply, grammar: Grammar) -> Reply:
     return replace(reply, frames=frames, sound=False)
 
 
+def _bad_coding(reply: Reply, grammar: Grammar) -> Reply:
+    """The body is called compressed, and is not."""
+    return replace(reply, headers=(*reply.headers, (b"content-encoding", b"gzip")), sound=False)
+
+
 def _no_done(reply: Reply, grammar: Grammar) -> Reply:
     """The stream ends politely after its last chunk, without its full stop."""
     return replace(reply, frames=reply.frames[: -reply.full_stop], sound=False) if reply.frames else reply
@@ -190,6 +238,7 @@ _SPOILT: dict[str | None, Spoil] = {
     "null": _instead(b"null"),
     "garbage": _garbage,
     "truncated-json": _truncated,
+    "bad-coding": _bad_coding,
     "error-in-200": _error_in_200,
     "error-in-stream": _error_in_stream,
     "no-done": _no_done,

@@ -12,7 +12,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Self, TypeVar, cast
 
@@ -21,7 +21,7 @@ import httptools
 from gateway.simulator import api
 from gateway.simulator.faults import Faults, Unreadable, is_error, override
 from gateway.simulator.http import UNIQUE, Account, Reply, Request, refused
-from gateway.simulator.script import End, Step, Wait, Write, early_end, script, spoil
+from gateway.simulator.script import End, Play, Step, Wait, Write, early_end, script, spoil
 
 COALESCE = 16 * 1024
 """Bytes up to which the frames of a stream are written at once, where no delay comes between them."""
@@ -53,7 +53,8 @@ class Served:
 class Simulator:
     """A provider's API on 127.0.0.1. Use it as `async with Simulator() as upstream: ...`.
 
-    `type` is one of `api.GRAMMARS`; what `api_key`, `secret` and `region` do is told by `http.Account`.
+    `type` is one of `api.GRAMMARS`; what `api_key`, `secret` and `region` do is told by `http.Account`. `play`
+    writes each reply in its own way, for what no fault has a name for.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Simulator:
         coalesce: int = COALESCE,
         seed: int = 0,
         tls: ssl.SSLContext | None = None,
+        play: Play | None = None,
     ) -> None:
         self.faults = faults or Faults()
         """May be replaced at any time; requests that come later meet the new ones."""
@@ -91,6 +93,8 @@ class Simulator:
         self._changed = asyncio.Event()
         self._closing = False
         self._tls = tls
+        self.play = play
+        """May be replaced at any time, too."""
         self._server: asyncio.Server | None = None
 
     @property
@@ -106,6 +110,11 @@ class Simulator:
     @property
     def open_connections(self) -> int:
         return len(self._open)
+
+    @property
+    def busy(self) -> int:
+        """Connections on which a request waits for the end of its answer."""
+        return sum(connection.busy for connection in self._open)
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listens on the port, or on one that is free."""
@@ -155,7 +164,7 @@ class Simulator:
             faults = override(self.faults, asked) if asked else self.faults
         except Unreadable as error:
             told = self._refused("400", message=f"x-simulate-fault: {error}")
-            return _Exchange(unique, told, script(told, Faults(), self.coalesce))
+            return _Exchange(unique, told, script(told, None, Faults(), self.coalesce))
         fault = faults.pick(self._random.random()) if faults.fail else None
         if (end := early_end(fault, faults)) is not None:
             return _Exchange(unique, _NOTHING, end)
@@ -164,10 +173,16 @@ class Simulator:
         else:
             reply = api.reply(self.grammar, request, self.account)
         reply = spoil(reply, fault, faults, self.grammar)
-        return _Exchange(unique, reply, script(reply, faults, self.coalesce))
+        if self.play is not None:
+            return _Exchange(unique, reply, self.play(reply, self.grammar))
+        return _Exchange(unique, reply, script(reply, fault, faults, self.coalesce))
 
-    def _refused(self, name: str, retry_after: float = 0.0, message: str = "") -> Reply:
-        return refused(self.grammar.refuse(name, retry_after, message), self.grammar.headers)
+    def _refused(self, name: str, retry_after: float | None = None, message: str = "") -> Reply:
+        refusal = self.grammar.refuse(name, 1.0 if retry_after is None else retry_after, message)
+        reply = refused(refusal, self.grammar.headers)
+        if retry_after is None or reply.status == 429:  # each API has a way of its own to limit
+            return reply
+        return replace(reply, headers=(*reply.headers, (b"retry-after", b"%d" % -(-retry_after // 1))))
 
     def opened(self, connection: _Connection) -> None:
         self.connections += 1
@@ -294,6 +309,10 @@ class _Connection(asyncio.Protocol):
             self._go_on()
 
     # Answering
+
+    @property
+    def busy(self) -> bool:
+        return self._exchange is not None
 
     def abort(self) -> None:
         self._transport.abort()
