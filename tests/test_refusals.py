@@ -122,3 +122,8 @@ def test_a_duration_is_read_as_go_writes_it_or_as_seconds(text: bytes, seconds: 
 def test_no_text_makes_reading_a_duration_fail(text: bytes) -> None:
     seconds = duration(text)
     assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("header", [b"retry-after", b"retry-after-ms"])
+def test_who_cannot_pay_is_not_helped_by_waiting(header: bytes) -> None:
+    assert retry_after(UpstreamReply(429, ((header, b"1"),), b""), None, Failure.BILLING) is None

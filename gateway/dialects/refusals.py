@@ -124,6 +124,8 @@ LONGEST = 1e9
 
 def retry_after(reply: UpstreamReply, body: Any, failure: Failure) -> float | None:
     """Seconds until another try makes sense, where the server says so."""
+    if failure is Failure.BILLING:  # no account is filled by waiting: OpenAI asks for a second's patience all the same
+        return None
     milliseconds = _number(reply.header(b"retry-after-ms"))
     if milliseconds:
         return milliseconds / 1000
