@@ -176,6 +176,9 @@ class HttpExchange:
         due = self._due()
         if self._clock() < due - TICK:
             self._arm()
+        elif self._waiter is not None and self._waiter.done():
+            # News has come in time, and its reader, who is up next, may have more patience after it.
+            asyncio.get_running_loop().call_soon(self.rung)
         elif due == self._patience.until:
             self._fail(UpstreamError(self._patience.failure, "the time for this answer ran out"))
         else:

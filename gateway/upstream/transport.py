@@ -150,6 +150,7 @@ class HttpTransport:
             self._pool.check_open()  # It may have closed meanwhile, and would not know of this one.
         except BaseException:
             connection.abort()
+            self._pool.closed(connection)  # uvloop 0.23 never says so where this was cancelled as the socket opened
             raise
 
     async def _connect(self, connection: Connection) -> None:

@@ -8,14 +8,14 @@ import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
 from gateway.core.errors import Failure, UpstreamError
 from gateway.ports import Patience
-from gateway.upstream.exchange import MAX_UNREAD
+from gateway.upstream.exchange import MAX_UNREAD, HttpExchange
 from gateway.upstream.transport import HttpTransport, read_all
 from tests.house.scripted import (
     HELLO,
@@ -170,6 +170,33 @@ async def test_more_patience_outlives_the_first_limit() -> None:
         longer.set()
         assert exchange.patience is more
         assert await read_all(exchange, 100) == b"hello"
+
+
+def keep_busy(seconds: float) -> None:
+    """Holds up the event loop."""
+    sleep(seconds)
+
+
+async def test_what_came_in_time_and_is_not_read_yet_is_in_time() -> None:
+    """A timer can ring between the arrival of some bytes and the turn of the task that waits for them."""
+    async with stalled(CHUNKED) as (transport, upstream):
+        exchange = await begin(transport, upstream.origin, limits=patience(0.05, Failure.FIRST_TOKEN_TIMEOUT))
+        assert isinstance(exchange, HttpExchange)
+
+        async def read() -> bytes:
+            data = await exchange.read()
+            exchange.patience = patience(0.05)
+            return data
+
+        reading = asyncio.get_running_loop().create_task(read())
+        await turns()
+        exchange.heard(CHUNK)
+        keep_busy(0.06)
+        exchange.rung()
+        assert await reading == b"hello"
+        with pytest.raises(UpstreamError) as failed:
+            await exchange.read()
+        assert failed.value.failure is Failure.DEADLINE
 
 
 async def test_endless_patience_is_possible() -> None:
