@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Json = dict[str, Any]
 
@@ -42,6 +42,23 @@ class Call(NamedTuple):
         return f"Call({self.id!r}, {self.endpoint!r}, {self.model!r}, stream={self.stream}, size={self.size})"
 
 
+Need = Literal["images", "tools", "schema"]
+"""What a request may need of a model: to see, to call tools, to answer by a JSON schema."""
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    """Of tokens that were read from a cache; None: like any input."""
+    cache_write: float | None = None
+    """Of tokens that were written to one; None: like any input."""
+    above: tuple[tuple[int, Price], ...] = ()
+    """Prices of longer prompts, rising: (tokens, price). The last that a prompt has more tokens than is that of all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One model at one provider, and all that a dialect may know of it."""
@@ -66,6 +83,13 @@ class Target:
     """How the addresses begin that it reads by itself all the same."""
     inputs_at_once: int | None = None
     """Inputs in one request for embeddings; None where no limit is known."""
+    context: int | None = None
+    """Tokens that the model takes in one request; None where it is not known."""
+    lacks: frozenset[Need] = frozenset()
+    """What it is known not to do."""
+    price: Price | None = None
+    concurrent: int | None = None
+    """Calls that may be under way there at once; None: any number."""
 
 
 class UpstreamRequest(NamedTuple):
