@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SDKS := .sdk
 PORTION ?= tests
 
-.PHONY: run test lint types unit format bench schema docs clean
+.PHONY: run test lint types unit faults format bench schema docs prices clean
 
 run: $(VENV)/.run  ## start the gateway on 127.0.0.1:4000, with the providers found in the environment
 	$(BIN)/gateway serve $(ARGS)
@@ -34,12 +34,20 @@ schema: $(VENV)/.run  ## the JSON schema that editors use, from the models that 
 docs: $(VENV)/.test  ## the tables of docs/providers.md, from what works with each provider as it is tried
 	$(BIN)/python -m tests.sdk.provider_table
 
+prices: $(VENV)/.run  ## what is known of models, anew; what it prints is to be read before it is taken over
+	$(PIP) --upgrade --target .prices genai-prices
+	$(PIP) --upgrade --no-deps --target .prices litellm
+	PYTHONPATH=.prices $(BIN)/python -m prices $(ARGS)
+
+faults: $(VENV)/.test  ## every fault with every provider, as docs/failover.md has them
+	$(BIN)/python -m tests.faults $(ARGS)
+
 bench: $(VENV)/.test  ## CPU per call and per chunk against nginx; ARGS='--against litellm' adds the incumbent
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-* $(SDKS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-* $(SDKS) .prices build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -90,3 +90,34 @@ class Credentials(Protocol):
 
     async def aclose(self) -> None:
         """Renews no more."""
+
+
+class Notice(NamedTuple):
+    """What one replica tells the others of a target: to leave it alone for so long."""
+
+    provider: str
+    model: str
+    why: str
+    """`ejected`, or the `Failure` after which it cools down."""
+    seconds: float
+    """From now on; zero: it is well again."""
+    times: int = 0
+    """Of an ejection: which one in a row."""
+    asked: bool = False
+    """Of a cooldown: whether the provider itself asked for it."""
+
+
+class Notices(Protocol):
+    """The way to the other replicas.
+
+    Telling never waits. What cannot be told is lost: each replica finds out for itself in the end.
+    """
+
+    def tell(self, notice: Notice) -> None:
+        """Tells every other replica, soon."""
+
+    def start(self, heard: Callable[[Notice], None]) -> None:
+        """Begins to listen, in the running loop. `heard` is told what others tell, and what holds already."""
+
+    async def aclose(self) -> None:
+        """Listens no more."""

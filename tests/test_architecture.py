@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "gateway").rglob("*.py"))
-EVERYTHING = [*PACKAGE, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
+FOLDERS = ("tests", "bench", "prices")
+EVERYTHING = [*PACKAGE, *(file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py")))]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 
