@@ -211,30 +211,6 @@ BROKEN: list[tuple[str, str, list[str]]] = [
         ["g:3:28: providers.b.models[0]: `m` is published twice; models.m (line 5) publishes it already"],
     ),
     (
-        "a fallback that is not there",
-        doc(models="  n: {targets: [{provider: echo, model: m}], fallbacks: [mm]}\n"),
-        ["g:5:58: models.n.fallbacks[0]: there is no model `mm` (did you mean `m`?)"],
-    ),
-    (
-        "a fallback on itself",
-        doc(models="  n: {targets: [{provider: echo, model: m}], fallbacks: [n]}\n"),
-        ["g:5:46: models.n.fallbacks: goes round in a circle: n -> n"],
-    ),
-    (
-        "fallbacks in a circle",
-        doc(
-            models="".join(
-                f"  {a}: {{targets: [{{provider: echo, model: m}}], fallbacks: [{b}]}}\n" for a, b in ("xy", "yz", "zx")
-            )
-        ),
-        ["g:5:46: models.x.fallbacks: goes round in a circle: x -> y -> z -> x"],
-    ),
-    (
-        "fallbacks in a circle through an alias",
-        doc(models="  n: {targets: [{provider: echo, model: m}], fallbacks: [also]}\n", rest="aliases: {also: n}\n"),
-        ["g:5:46: models.n.fallbacks: goes round in a circle: n -> n"],
-    ),
-    (
         "an alias of nothing",
         doc(rest="aliases: {a: nn}\n"),
         ["g:5:14: aliases.a: there is no model `nn`"],

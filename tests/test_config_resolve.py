@@ -13,6 +13,7 @@ from gateway.config.snapshot import Model, Provider, Snapshot, Timeouts
 from gateway.core.secret import Secret
 from gateway.wire.sigv4 import AwsKeys
 from tests.mistakes import BROKEN, KEY, doc
+from tests.routing_mistakes import MISROUTED
 
 ENVIRON = {"EMPTY": "", "SHORT": "hunter2"}
 
@@ -27,7 +28,10 @@ def complaints(text: str) -> list[str]:
     return [str(complaint) for complaint in refused.value.complaints]
 
 
-@pytest.mark.parametrize(("claim", "text", "told"), BROKEN, ids=[claim for claim, _, _ in BROKEN])
+MISTAKES = [*BROKEN, *MISROUTED]
+
+
+@pytest.mark.parametrize(("claim", "text", "told"), MISTAKES, ids=[claim for claim, _, _ in MISTAKES])
 def test_a_mistake_between_values_is_told_with_its_place_and_its_cure(claim: str, text: str, told: list[str]) -> None:
     assert complaints(text) == told
     assert "hidden" not in "".join(told)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import values
-from gateway.config.addresses import base_url, proxy_url
+from gateway.config.addresses import base_url, proxy_url, redis_url
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,8 @@ READERS = [
     values.count,
     values.whole(-5, 5),
     values.weight,
+    values.share(50),
+    values.dollars,
     values.flag,
     values.moment,
     values.text,
@@ -141,6 +143,7 @@ READERS = [
     values.sha256,
     base_url,
     proxy_url,
+    redis_url,
 ]
 
 

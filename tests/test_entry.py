@@ -21,7 +21,7 @@ def entry() -> Entry:
         (UpstreamError(Failure.RATE_LIMITED, "no"), "upstream_error"),
         (UpstreamError(Failure.MODEL_MISSING, "no"), "upstream_error"),
         (UpstreamError(Failure.SERVER_ERROR, "no"), "upstream_error"),
-        (Overloaded("no"), "upstream_error"),
+        (Overloaded("no"), "limited"),
     ],
 )
 def test_an_error_tells_whose_fault_it_was(error: GatewayError, outcome: str) -> None:

@@ -5,8 +5,10 @@ import asyncio
 from gateway.config.snapshot import Server, Snapshot
 from gateway.core.call import UpstreamRequest
 from gateway.dialects import openai_chat
+from gateway.engine.admission import Gates
 from gateway.engine.house import House, Live, Upstream
 from gateway.ports import Exchange, Patience
+from gateway.routing.board import Board
 from gateway.upstream.media import Media
 
 SNAPSHOT = Snapshot(Server(), {}, {}, (), {})
@@ -44,9 +46,9 @@ class Courier:
 
 
 def house(door: Door, courier: Courier | None = None) -> House:
-    return House(
-        SNAPSHOT, {"p": Upstream("openai_chat", openai_chat, door, lambda request: (), ("written",), courier)}, Media()
-    )
+    upstream = Upstream("openai_chat", openai_chat, door, lambda request: (), ("written",), courier)
+    board = Board(lambda: 0.0, lambda: 0.5)
+    return House(SNAPSHOT, {"p": upstream}, Media(), board, Gates(board, lambda: 0.0))
 
 
 async def test_an_empty_house_is_closed_at_once() -> None:

@@ -20,6 +20,8 @@ PROMISED = {
     "gateway_upstream_attempts": ("model", "provider", "outcome"),
     "gateway_failovers": ("model", "provider", "reason"),
     "gateway_in_flight_requests": (),
+    "gateway_target_state": ("model", "provider", "target"),
+    "gateway_redis_errors": ("kind",),
     "gateway_config_info": ("hash",),
     "gateway_event_loop_lag_seconds": (),
 }

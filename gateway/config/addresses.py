@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from gateway.core.secret import Secret
 
+REDIS_FORMS = (
+    "redis://user:password@host:6379/0, rediss:// with TLS, or unix:///run/redis.sock; "
+    "within a password / is %2F, ? is %3F and # is %23"
+)
+
+REDIS_OPTIONS = {
+    "db": re.compile(r"[0-9]{1,5}"),
+    "ssl_ca_certs": re.compile(r"/.+"),
+    "ssl_cert_reqs": re.compile(r"none|optional|required"),
+}
+"""What may follow the ? in an address of Redis: https://redis.readthedocs.io/en/stable/connections.html. On any other
+option its client fails when it connects, which is too late."""
+
 _VISIBLE = re.compile(r"[!-~]+")
+_REDIS = re.compile(r"(rediss?://([^/?#]*@)?[^/?#@:][^/?#@]*(/[0-9]{0,5})?|unix://([^/?#]*@)?/[^?#]+)(\?[^#]*)?")
 
 
 def base_url(text: str) -> str:
@@ -36,6 +50,20 @@ def proxy_url(text: str) -> Secret:
     return Secret(text)
 
 
+def redis_url(text: str) -> Secret:
+    """`redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or `unix:///path`. Raises ValueError."""
+    if not _REDIS.fullmatch(text):
+        raise ValueError(f"is not an address of Redis; write {REDIS_FORMS}")
+    parts = _parts(text)
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        known = REDIS_OPTIONS.get(name)
+        if not known or not known.fullmatch(value):
+            raise ValueError(f"holds an option that cannot be read; there are {', '.join(REDIS_OPTIONS)}")
+        if name.startswith("ssl_") and parts.scheme != "rediss":
+            raise ValueError("holds an option of TLS, which only rediss:// has")
+    return Secret(text)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a server at this address is reached from this machine alone."""
     if host.lower() == "localhost":
@@ -47,6 +75,13 @@ def is_loopback(host: str) -> bool:
 
 
 def _split(text: str) -> SplitResult:
+    parts = _parts(text)
+    if not parts.scheme or not parts.hostname:
+        raise ValueError("is not a complete URL, such as https://host/v1")
+    return parts
+
+
+def _parts(text: str) -> SplitResult:
     if not _VISIBLE.fullmatch(text):
         raise ValueError("is not a URL: it holds a space, or a character that is not ASCII")
     try:
@@ -54,6 +89,6 @@ def _split(text: str) -> SplitResult:
         port = parts.port
     except ValueError:
         raise ValueError("is not a URL: its host or its port cannot be read") from None
-    if not parts.scheme or not parts.hostname or port == 0:
-        raise ValueError("is not a complete URL, such as https://host/v1")
+    if port == 0:
+        raise ValueError("is not a URL that can be reached: there is no port 0")
     return parts

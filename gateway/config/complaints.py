@@ -7,7 +7,7 @@ complaint, so that one look at the list is enough to mend the file. No message h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -129,6 +129,12 @@ def quoted(text: str) -> str:
     """A value within a message: on one line, and not too long."""
     seen = text if text.isprintable() else text.encode("unicode_escape").decode()
     return f"`{seen if len(seen) <= LONGEST_QUOTE else seen[:LONGEST_QUOTE] + '...'}`"
+
+
+def one_of(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

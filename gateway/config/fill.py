@@ -14,7 +14,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gateway.config.complaints import Mark, Place, Review, Steps, closest, did_you_mean, quoted
+from gateway.config.complaints import Mark, Place, Review, Steps, closest, did_you_mean, one_of, quoted
 from gateway.config.expand import environment_variables, expand
 from gateway.config.spec import NOT_YET, Json
 from gateway.config.tree import Entries, Items, Node, Scalar
@@ -64,18 +64,13 @@ class Filler:
 
     def _field(self, shape: type, key: Scalar, node: Node, path: Steps) -> Any:
         name, here, known = key.text, (*path, key.text), _fields(shape)
-        refused = NOT_YET.get(shape, {}).get(name)
-        if refused == ():
-            if node != Items(node.mark, ()):  # an empty list asks for nothing
-                self._review.complain(here, "is not supported yet", key.mark)
+        if name in NOT_YET.get(shape, ()):
+            self._review.complain(here, "is not supported yet", key.mark)
             return UNREAD
         if name not in known:
             self._review.complain(here, f"is not a field here{did_you_mean(name, known)}", key.mark)
             if meant := closest(name, known):
                 self._review.doubt((*path, meant))
-            return UNREAD
-        if refused and isinstance(node, Scalar) and node.text in refused:
-            self._review.complain(here, f"{quoted(node.text)} is not supported yet", node.mark)
             return UNREAD
         return self._value(known[name], node, here, key)
 
@@ -110,7 +105,7 @@ class Filler:
             return self._list(items, node, path)
         text = self._text(node, path)
         if text and text not in get_args(words):
-            raise ValueError(f"must be a list, such as [a, b], or {' or '.join(get_args(words))}")
+            raise ValueError(f"must be a list, such as [a, b], or {one_of(get_args(words))}")
         return text
 
     def _dict(self, shape: Any, node: Node, path: Steps) -> dict[str, Any]:
@@ -138,7 +133,7 @@ class Filler:
         text, choices = self._text(node, path), get_args(shape)
         if text and text not in choices:
             shown = self._review.place(path).shown
-            raise ValueError(f"{shown} must be {' or '.join(choices)}{did_you_mean(text, choices)}")
+            raise ValueError(f"{shown} must be {one_of(choices)}{did_you_mean(text, choices)}")
         return text
 
     def _text(self, node: Node, path: Steps, secret: bool = False) -> str:

@@ -40,7 +40,7 @@ def resolve_keys(
         if digest := _digest(written, path, review):
             if digest in found:
                 review.complain(path, f"is the same key as that of {quoted(found[digest].name)}")
-            found[digest] = Key(written.name, digest, tuple(written.models), written.expires)
+            found[digest] = Key(written.name, digest, tuple(written.models), written.expires, written.priority)
     return found
 
 

@@ -12,11 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
+from gateway.config.fallbacks import check_fallbacks, edges
+from gateway.config.inherited import check_times
 from gateway.config.keys import check_host, resolve_keys
-from gateway.config.models import check_fallbacks, patterns, published, to_discover
+from gateway.config.models import patterns, published, to_discover
 from gateway.config.providers import resolve_provider
 from gateway.config.read import read
-from gateway.config.snapshot import Key, Model, Server, Snapshot
+from gateway.config.snapshot import Key, Model, Server, Snapshot, State
 from gateway.config.spec import Spec
 from gateway.config.vendor_table import VENDORS
 from gateway.vendors.vendor import Vendor
@@ -75,6 +77,7 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
         models=exact,
         patterns=patterns(names),
         keys={},
+        state=State(spec.state.redis),
         default_model=spec.default_model,
         to_discover=to_discover(spec, providers),
         digest=digest,
@@ -84,7 +87,8 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     snapshot = replace(snapshot, models=exact | aliases, waiting_aliases=waiting)
     if _names_are_known(spec, review):
         _check_names(spec, snapshot, review)
-    check_fallbacks(spec, {name: model.name for name, model in snapshot.models.items()}, review)
+    check_fallbacks(spec, snapshot.model, review)
+    check_times(spec, review)
     keys = _keys(spec, snapshot, review)
     check_host(spec, review)
     review.finish()
@@ -115,8 +119,7 @@ def _aliases(spec: Spec, snapshot: Snapshot, review: Review) -> dict[str, Model]
 def _check_names(spec: Spec, snapshot: Snapshot, review: Review) -> None:
     """Everything that names a model, but for aliases and keys."""
     mentions: dict[Steps, str | None] = {("default_model",): spec.default_model}
-    for name, model in spec.models.items():
-        mentions |= {("models", name, "fallbacks", index): other for index, other in enumerate(model.fallbacks)}
+    mentions |= {edge.path: edge.to for edge in edges(spec)}
     known = [*_names(snapshot), *spec.aliases]
     for path, mentioned in mentions.items():
         if mentioned and mentioned not in spec.aliases and not snapshot.model(mentioned):

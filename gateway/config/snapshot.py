@@ -9,12 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from gateway.config.known import with_known
 from gateway.core.call import Headers, Target
 from gateway.core.secret import Secret
 from gateway.vendors.vendor import Vendor, urls
 from gateway.wire.sigv4 import AwsKeys
 
-Strategy = Literal["weighted", "ordered"]
+Strategy = Literal["weighted", "ordered", "least_busy", "fastest", "cheapest"]
+
+OnHangup = Literal["cancel", "drain"]
+"""What becomes of an answer whose client has left: it is cancelled, or read to its end for the sake of its usage."""
+
+Priority = Literal["low", "normal", "high"]
+"""Whose calls are refused first when the gateway has more to do than it can."""
 
 Unsupported = Literal["drop", "error"]
 """What happens to fields of a request that a provider cannot express: they are dropped, or the request is refused."""
@@ -31,6 +38,18 @@ class Timeouts:
     """The longest silence of a stream after its first output."""
     total: float = 600.0
     """The whole call, over all attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a target is ill, and how long it is left alone. Times in seconds."""
+
+    failures: int = 5
+    """So many in a row eject it; or half of at least ten within the window."""
+    window: float = 30.0
+    ejection: float = 30.0
+    """The first time; each further time in a row it is that much longer. The share of calls grows for so long after."""
+    max_ejection: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +91,21 @@ class Model:
     weights: tuple[float, ...]
     strategy: Strategy = "weighted"
     fallbacks: tuple[str, ...] = ()
+    context_fallbacks: tuple[str, ...] = ()
+    """Public names for prompts that are too long for the targets."""
+    content_fallbacks: tuple[str, ...] = ()
+    """Public names for what a provider's content filter has refused."""
     timeouts: Timeouts = Timeouts()
     attempts: int = 3
     """Upstream attempts for one call at most, over all targets and fallbacks."""
+    retry_share: float = 0.2
+    """Of a provider's requests, the share that may be a second try at the same target."""
+    breaker: Breaker = Breaker()
+    sticky: bool = False
+    """Whether a conversation stays with one target while that is well, so that the provider's prompt cache is warm."""
+    hedge: float = 0.0
+    """The share of streams for which a second target may be asked when the first is slow to begin; 0: never."""
+    on_hangup: OnHangup = "cancel"
     unsupported: Unsupported = "drop"
 
 
@@ -88,6 +119,7 @@ class Key:
     """Names and patterns this key may use; empty: all."""
     expires: float | None = None
     """Seconds since 1970."""
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +134,14 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """Where replicas keep what they share."""
+
+    redis: Secret | None = None
+    """`redis://[user:password@]host:port/database`, or `rediss://` with TLS; None: everything is kept in process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     server: Server
     providers: Mapping[str, Provider]
@@ -111,6 +151,7 @@ class Snapshot:
     """(prefix, suffix, model) of names with a `*`, the longest prefix first."""
     keys: Mapping[bytes, Key]
     """By the SHA-256 of the key. Empty: everyone may call, and only from this machine."""
+    state: State = State()
     default_model: str | None = None
     to_discover: Mapping[str, Model] = field(default_factory=dict)
     """By provider: what the models are like that its API lists, as a pattern of any name. See `config.discovered`."""
@@ -136,5 +177,7 @@ class Snapshot:
             return None
 
     def _target(self, target: Target, text: str) -> Target:
-        name = target.model.replace("*", text, 1)
-        return replace(target, model=name, urls=self.providers[target.provider].urls(name))
+        if "*" not in target.model:
+            return target
+        name, provider = target.model.replace("*", text, 1), self.providers[target.provider]
+        return with_known(replace(target, model=name, urls=provider.urls(name)), provider.vendor)

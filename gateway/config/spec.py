@@ -14,12 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from gateway.config.snapshot import OnHangup, Priority, Strategy, Unsupported
 from gateway.config.values import (
     Address,
     Attempts,
+    Count,
     Credential,
     Digest,
+    Dollars,
     Duration,
+    Failures,
     Flag,
     HeaderName,
     Moment,
@@ -27,13 +31,17 @@ from gateway.config.values import (
     Pattern,
     Port,
     Proxy,
+    Redis,
     Region,
+    Share,
     Size,
+    SmallShare,
     Text,
     Wait,
     Weight,
     Word,
 )
+from gateway.core.call import Need
 
 STRICT = {"extra": "forbid", "arbitrary_types_allowed": True, "use_attribute_docstrings": True}
 """For pydantic: other fields are refused, and the words under each field describe it."""
@@ -57,6 +65,16 @@ class ServerSpec:
     """How long running calls may take to end when the server is asked to stop: 120s."""
     metrics_key: Credential | None = None
     """When set, /metrics wants it as a bearer token."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """What several replicas of the gateway share."""
+
+    __pydantic_config__ = STRICT
+
+    redis: Redis | None = None
+    """A Redis or Valkey: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path; empty: all in process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,28 @@ class ProviderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceSpec:
+    """US dollars per million tokens."""
+
+    __pydantic_config__ = STRICT
+
+    input: Dollars
+    """Tokens of the request: 0.15."""
+    output: Dollars
+    """Tokens of the answer: 0.60."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSpec:
+    """How much may go to one target. What is not written is not limited."""
+
+    __pydantic_config__ = STRICT
+
+    concurrent_requests: Count | None = None
+    """Calls that may be under way there at once: 50."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSpec:
     """One model at one provider."""
 
@@ -125,6 +165,14 @@ class TargetSpec:
     """The provider's own name for the model. A `*` is what the `*` in the public name stood for."""
     weight: Weight = 1.0
     """Its share of the calls, relative to the other targets."""
+    price: PriceSpec | None = None
+    """What it costs, where that is not as in the packaged table."""
+    context: Count | None = None
+    """Tokens that the model takes in one request, where that is not as in the packaged table: 128k."""
+    lacks: list[Need] | None = None
+    """What the model cannot do, where that is not as in the packaged table; calls that need it go elsewhere."""
+    limits: LimitsSpec = LimitsSpec()
+    """How much may go there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +193,30 @@ class TimeoutsSpec:
 
 @dataclass(frozen=True, slots=True)
 class RetriesSpec:
-    """How often a call is tried."""
+    """How often a call is tried. What is not written comes from the defaults."""
 
     __pydantic_config__ = STRICT
 
     attempts: Attempts | None = None
     """Upstream attempts for one call at most, over all targets and fallbacks: 3."""
+    budget: Share | None = None
+    """Of the requests to a provider, the share that may be second tries at the same target: 20%."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSpec:
+    """When a target is ill, and how long it is left alone. What is not written comes from the defaults."""
+
+    __pydantic_config__ = STRICT
+
+    failures: Failures | None = None
+    """Failures in a row after which a target is left alone: 5. Half of at least ten within the window do the same."""
+    window: Wait | None = None
+    """How far back failures are counted: 30s."""
+    ejection: Wait | None = None
+    """How long a target is left alone the first time: 30s. Each further time in a row it is that much longer."""
+    max_ejection: Wait | None = None
+    """How long a target is left alone at most: 300s."""
 
 
 Json = Annotated[Any, "json"]
@@ -165,17 +231,29 @@ class ModelSpec:
 
     targets: list[TargetSpec]
     """Where calls may go."""
-    strategy: Literal["weighted", "ordered"] = "weighted"
-    """How a target is chosen: at random by weight, or the first that works."""
+    strategy: Strategy = "weighted"
+    """How a target is chosen: by chance and weight, in order, or by calls under way, time to first token, or price."""
+    sticky: Flag = False
+    """Whether a conversation stays with one target, whose prompt cache then knows it. Only with weighted."""
+    hedge: SmallShare = 0.0
+    """Of the streams, the share that may be asked for a second time elsewhere when the first is slow to begin: 5%."""
     fallbacks: list[Name] = field(default_factory=list)
     """Other public names, tried in order when every target has failed."""
+    context_fallbacks: list[Name] = field(default_factory=list)
+    """Other public names, tried in order when a prompt is too long for the targets."""
+    content_fallbacks: list[Name] = field(default_factory=list)
+    """Other public names, tried in order when a provider's content filter has refused the call."""
     timeouts: TimeoutsSpec = TimeoutsSpec()
     """Limits of time for this model."""
     retries: RetriesSpec = RetriesSpec()
     """Retries for this model."""
+    breaker: BreakerSpec = BreakerSpec()
+    """When a target of this model is ill."""
     defaults: dict[Text, Json] = field(default_factory=dict)
     """Fields of the request that are filled in where the client sent nothing."""
-    unsupported: Literal["drop", "error"] | None = None
+    on_hangup: OnHangup | None = None
+    """What happens upstream when a client hangs up, where it is not as in the defaults."""
+    unsupported: Unsupported | None = None
     """What happens to request fields that a provider cannot express, where it is not as in the defaults."""
 
 
@@ -189,9 +267,11 @@ class DefaultsSpec:
     """Limits of time."""
     retries: RetriesSpec = RetriesSpec()
     """Retries."""
-    on_hangup: Literal["cancel"] = "cancel"
-    """What happens upstream when a client hangs up: the call is cancelled."""
-    unsupported: Literal["drop", "error"] = "drop"
+    breaker: BreakerSpec = BreakerSpec()
+    """When a target is ill."""
+    on_hangup: OnHangup = "cancel"
+    """What happens upstream when a client hangs up: the call is cancelled, or read to its end to learn its usage."""
+    unsupported: Unsupported = "drop"
     """Request fields that a provider cannot express are dropped, and a header says so; or they are an error."""
 
 
@@ -211,6 +291,8 @@ class KeySpec:
     """Public names, or patterns of them, that the key may use; empty: all."""
     expires: Moment | None = None
     """The date (its first moment in UTC) or the time from which the key is refused."""
+    priority: Priority = "normal"
+    """Calls of a low priority are the first to be refused when there is more to do than can be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +303,8 @@ class Spec:
 
     server: ServerSpec = ServerSpec()
     """Where the gateway listens."""
+    state: StateSpec = StateSpec()
+    """What several replicas of the gateway share."""
     providers: dict[Word, ProviderSpec] = field(default_factory=dict)
     """Accounts at vendors, by a name of your own."""
     models: dict[Pattern, ModelSpec] = field(default_factory=dict)
@@ -235,18 +319,12 @@ class Spec:
     """Who may call. Without any, everyone on this machine may, and nobody else."""
 
 
-NOT_YET: dict[type, dict[str, tuple[str, ...]]] = {
-    Spec: {"state": (), "admin": ()},
-    ModelSpec: {
-        "strategy": ("least_busy", "fastest", "cheapest"),
-        "context_fallbacks": (),
-        "content_fallbacks": (),
-        "breaker": (),
-        "price": (),
-    },
-    TargetSpec: {"limits": ()},
-    RetriesSpec: {"budget": ()},
-    DefaultsSpec: {"breaker": (), "on_hangup": ("drain",)},
-    KeySpec: {"limits": (), "budget": (), "priority": ()},
+NOT_YET: dict[type, tuple[str, ...]] = {
+    Spec: ("admin",),
+    StateSpec: ("database", "redis_down"),
+    ModelSpec: ("price",),
+    PriceSpec: ("cache_read", "cache_write"),
+    LimitsSpec: ("requests_per_minute", "tokens_per_minute"),
+    KeySpec: ("limits", "budget"),
 }
-"""Fields, or single values of fields, that the grammar has and the gateway cannot do yet. No values: the field."""
+"""Fields that the grammar has and the gateway cannot do yet."""

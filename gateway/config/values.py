@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from gateway.config.addresses import base_url, proxy_url
+from gateway.config.addresses import base_url, proxy_url, redis_url
 from gateway.core.secret import Secret
 
 Reader = Callable[[str], Any]
@@ -26,12 +26,17 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
+DEAREST = 100_000
+"""US dollars per million tokens. A hundred times what the dearest models cost: a bound for slips of the unit."""
+
 LONGEST = 366 * 86400.0
 """Seconds. A year bounds every duration well below what timers of an event loop can hold."""
 
 _QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,18})?(?:[eE][+]?\d{1,2})?)\s?([A-Za-z]*)", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s?%|(0?\.\d{1,9}|0)", re.ASCII)
+_PERCENT = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _VISIBLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,12}){1,2}-[0-9]{1,2}")
@@ -86,6 +91,33 @@ def weight(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
         raise ValueError("must be above 0, and finite")
+    return value
+
+
+def share(most: int) -> Callable[[str], float]:
+    """A part of a whole, `20%` or `0.2`, and no more than so many percent. As a number from 0 to 1.
+
+    A bare 1 is refused: it may be meant as one percent, or as all.
+    """
+
+    def read(text: str) -> float:
+        if not (found := _SHARE.fullmatch(text)):
+            hint = f"; write {text}%" if _PERCENT.fullmatch(text) and int(text) <= most else ", such as 20% or 0.2"
+            raise ValueError(f"is not a share{hint}")
+        value = float(found[1]) / 100 if found[1] else float(found[2])
+        if value > most / 100:
+            raise ValueError(f"is more than {most}%")
+        return value
+
+    return read
+
+
+def dollars(text: str) -> float:
+    """US dollars per million tokens: `0`, `0.15`, `2.50`."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("is not a number of US dollars, such as 0.15")
+    if not 0 <= (value := float(text)) <= DEAREST:
+        raise ValueError(f"is not between 0 and {DEAREST}: prices are in US dollars per million tokens")
     return value
 
 
@@ -233,6 +265,15 @@ def _either(kind: dict[str, Any], pattern: str) -> dict[str, Any]:
     return {"anyOf": [kind, _string(pattern)]}
 
 
+def _between(low: int, high: int) -> Form:
+    return Form(whole(low, high), _either({"type": "integer", "minimum": low, "maximum": high}, r"\d+"))
+
+
+def _share_of(most: int) -> Form:
+    number = {"type": "number", "minimum": 0, "maximum": most / 100, "exclusiveMaximum": 1}
+    return Form(share(most), _either(number, r"\d{1,3}(\.\d+)?\s?%|0?\.\d+|0"))
+
+
 Text = Annotated[str, Form(text, _string())]
 Word = Annotated[str, Form(word, _string(r"[A-Za-z0-9][A-Za-z0-9._-]*"))]
 Name = Annotated[str, Form(exact, _string())]
@@ -242,6 +283,7 @@ HeaderName = Annotated[str, Form(header_name, _string())]
 Address = Annotated[str, Form(base_url, _string(r"https?://\S+"), secret=True)]
 Credential = Annotated[Secret, Form(header_value, _string(), secret=True)]
 Proxy = Annotated[Secret, Form(proxy_url, _string(r"http://\S+"), secret=True)]
+Redis = Annotated[Secret, Form(redis_url, _string(r"rediss?://\S+|unix://\S+"), secret=True)]
 Digest = Annotated[bytes, Form(sha256, _string("[0-9a-fA-F]{64}"), secret=True)]
 Flag = Annotated[bool, Form(flag, _either({"type": "boolean"}, "true|false|yes|no|on|off"))]
 Duration = Annotated[float, Form(seconds, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]
@@ -249,6 +291,10 @@ Wait = Annotated[float, Form(wait, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]
 Size = Annotated[int, Form(size, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?\s?([kKMG]i?B|B)?"))]
 Weight = Annotated[float, Form(weight, _either({"type": "number", "exclusiveMinimum": 0}, r"[\d.eE+-]+"))]
 Count = Annotated[int, Form(count, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?[kM]?"))]
-Port = Annotated[int, Form(whole(0, 65535), _either({"type": "integer", "minimum": 0, "maximum": 65535}, r"\d+"))]
-Attempts = Annotated[int, Form(whole(1, 10), _either({"type": "integer", "minimum": 1, "maximum": 10}, r"\d+"))]
+Port = Annotated[int, _between(0, 65535)]
+Attempts = Annotated[int, _between(1, 10)]
+Failures = Annotated[int, _between(1, 1000)]
+Share = Annotated[float, _share_of(100)]
+SmallShare = Annotated[float, _share_of(50)]
+Dollars = Annotated[float, Form(dollars, _either({"type": "number", "minimum": 0, "maximum": DEAREST}, r"\d*(\.\d*)?"))]
 Moment = Annotated[float, Form(moment, _string(r"\d{4}-\d\d-\d\d.*"))]

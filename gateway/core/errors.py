@@ -121,20 +121,28 @@ class Rule:
     """Whether another target may be tried."""
     own_words: bool = False
     """Whether the provider's message is for the client; otherwise it may speak of an account that is not theirs."""
+    ill: float = 0.0
+    """How much it counts against the target's health."""
+    cool: float = 0.0
+    """Seconds for which the target is left alone, where the provider does not say how long. Zero: not at all, unless
+    the provider asks for it."""
 
+
+LONG_COOLDOWN = 300.0
+"""Seconds. What needs a person to mend it is not mended in less; and no provider is left alone for longer."""
 
 RULES: dict[Failure, Rule] = {
-    Failure.UNREACHABLE: Rule(502, "upstream_unreachable", again=1),
-    Failure.CONNECT_TIMEOUT: Rule(504, "upstream_timeout"),
-    Failure.FIRST_TOKEN_TIMEOUT: Rule(504, "upstream_timeout"),
-    Failure.IDLE_TIMEOUT: Rule(504, "upstream_timeout"),
-    Failure.DEADLINE: Rule(504, "upstream_timeout", elsewhere=False),
-    Failure.RATE_LIMITED: Rule(429, "rate_limit_exceeded", type="rate_limit_error"),
-    Failure.BILLING: Rule(503, "upstream_error"),
-    Failure.OVERLOADED: Rule(503, "upstream_error", again=1),
-    Failure.SERVER_ERROR: Rule(502, "upstream_error", again=1),
-    Failure.CREDENTIALS: Rule(502, "upstream_auth_error"),
-    Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error"),
+    Failure.UNREACHABLE: Rule(502, "upstream_unreachable", again=1, ill=1),
+    Failure.CONNECT_TIMEOUT: Rule(504, "upstream_timeout", ill=1),
+    Failure.FIRST_TOKEN_TIMEOUT: Rule(504, "upstream_timeout", ill=1),
+    Failure.IDLE_TIMEOUT: Rule(504, "upstream_timeout", ill=1),
+    Failure.DEADLINE: Rule(504, "upstream_timeout", elsewhere=False, ill=1),
+    Failure.RATE_LIMITED: Rule(429, "rate_limit_exceeded", type="rate_limit_error", cool=5),
+    Failure.BILLING: Rule(503, "upstream_error", cool=LONG_COOLDOWN),
+    Failure.OVERLOADED: Rule(503, "upstream_error", again=1, ill=0.5),
+    Failure.SERVER_ERROR: Rule(502, "upstream_error", again=1, ill=1),
+    Failure.CREDENTIALS: Rule(502, "upstream_auth_error", cool=LONG_COOLDOWN),
+    Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error", cool=LONG_COOLDOWN),
     Failure.UNSUPPORTED: Rule(400, None, type="invalid_request_error", own_words=True),
     Failure.REJECTED: Rule(0, None, type="invalid_request_error", elsewhere=False, own_words=True),
     Failure.CONTEXT_TOO_LONG: Rule(
@@ -143,8 +151,8 @@ RULES: dict[Failure, Rule] = {
     Failure.CONTENT_FILTERED: Rule(
         400, "content_filter", type="invalid_request_error", elsewhere=False, own_words=True
     ),
-    Failure.MALFORMED: Rule(502, "upstream_error", again=1),
-    Failure.TRUNCATED: Rule(502, "upstream_stream_truncated", again=1),
+    Failure.MALFORMED: Rule(502, "upstream_error", again=1, ill=1),
+    Failure.TRUNCATED: Rule(502, "upstream_stream_truncated", again=1, ill=1),
 }
 
 

@@ -11,9 +11,17 @@ from gateway.core.errors import Failure, UpstreamError
 from gateway.dialects import registry
 from gateway.dialects.base import EmbeddingsDialect
 from gateway.engine.house import Upstream
-from gateway.engine.visit import REFUSAL_LIMIT, Visit, allow_dropped, authorized, expressed, reply_of, waiting
+from gateway.engine.visit import (
+    REFUSAL_LIMIT,
+    Visit,
+    allow_dropped,
+    authorized,
+    expressed,
+    first_patience,
+    reply_of,
+    waiting,
+)
 from gateway.policy import estimate
-from gateway.ports import Patience
 from gateway.routing.plan import Attempt
 from gateway.surfaces import openai_embeddings
 
@@ -81,8 +89,8 @@ async def _replies(
 
 async def _reply(visit: Visit, attempt: Attempt, upstream: Upstream, request: UpstreamRequest) -> UpstreamReply:
     """One request and its answer. Raises UpstreamError for every status but 200."""
-    patience = Patience(visit.deadline, Failure.DEADLINE)
-    connect = min(attempt.model.timeouts.connect, visit.deadline - visit.clock())
+    patience = first_patience(visit, attempt)
+    connect = attempt.model.timeouts.connect
     exchange = await upstream.transport.send(authorized(request, upstream), connect=connect, patience=patience)
     try:
         if exchange.status != 200:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from gateway.core.call import Call, Target
-from gateway.core.errors import Failure, GatewayError, UpstreamError
+from gateway.core.errors import Failure, GatewayError, Overloaded, UpstreamError
 from gateway.core.events import Usage
 from gateway.policy import estimate
 
@@ -66,12 +66,26 @@ class Entry:
         """One attempt has ended."""
         self.tried.append(Tried(target.provider, target.model, outcome, (now - since) * 1000, said))
 
+    def sheet(self) -> Entry:
+        """A blank entry of the same call, for an attempt that runs beside others."""
+        sheet = Entry(self.id, self.endpoint, self.started, self.time, self.key, self.model, self.call)
+        sheet.waited = self.waited
+        return sheet
+
+    def adopt(self, sheet: Entry) -> None:
+        """What an attempt that ran beside others came to."""
+        self.target, self.dropped, self.first_token = sheet.target, sheet.dropped, sheet.first_token
+        self.usage, self.usage_source, self.carried = sheet.usage, sheet.usage_source, sheet.carried
+        self.waited = sheet.waited
+
     def failed(self, error: GatewayError) -> None:
         """The client has been told of an error, as a status or, once output had gone out, inside the stream."""
         self.error = error
         self.status = self.status or error.status
         if self.committed:
             self.outcome = "truncated"
+        elif isinstance(error, Overloaded):
+            self.outcome = "limited"
         elif isinstance(error, UpstreamError) and error.failure not in PASSED_ON:
             self.outcome = "upstream_error"
         else:

@@ -9,7 +9,9 @@ from types import TracebackType
 
 from gateway.config.snapshot import Snapshot
 from gateway.dialects.base import Dialect
+from gateway.engine.admission import Gates
 from gateway.ports import Authorize, Credentials, Media, Transport
+from gateway.routing.board import Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,14 @@ class Upstream:
 class House:
     """What a call runs on, from its first to its last moment: `with live.house as house`."""
 
-    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream], media: Media) -> None:
+    def __init__(
+        self, snapshot: Snapshot, upstreams: Mapping[str, Upstream], media: Media, board: Board, gates: Gates
+    ) -> None:
         self.snapshot = snapshot
         self.upstreams = upstreams
         self.media = media
+        self.board = board
+        self.gates = gates
         self.visitors = 0
         self._retiring: asyncio.Future[None] | None = None
 

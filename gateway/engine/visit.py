@@ -10,7 +10,8 @@ from gateway.core.call import Call, Target, UpstreamReply, UpstreamRequest
 from gateway.core.errors import Failure, Unsupported, UpstreamError
 from gateway.engine.entry import Entry
 from gateway.engine.house import House, Upstream
-from gateway.ports import Clock, Exchange
+from gateway.ports import Clock, Exchange, Patience
+from gateway.routing.plan import Attempt
 from gateway.upstream.transport import read_all
 
 T = TypeVar("T")
@@ -21,6 +22,10 @@ REFUSAL_LIMIT = 256 * 1024
 
 class Client(Protocol):
     """The caller, as the engine sees it. The status goes out with the first byte: until then a call may still fail."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has hung up. What is written then is lost, and nothing fails by that."""
 
     async def write(self, data: bytes) -> None:
         """The next piece of a streamed answer."""
@@ -40,7 +45,9 @@ class Visit(NamedTuple):
     client: Client
     entry: Entry
     deadline: float
-    """The point in time at which the whole call must have ended, over all attempts."""
+    """The point in time by which, over all attempts, a stream must have begun and a whole answer have come."""
+    end: float
+    """The point in time at which a stream must have ended. For a whole answer it is the deadline."""
     clock: Clock
 
 
@@ -58,6 +65,22 @@ def allow_dropped(dropped: tuple[str, ...], model: Model) -> None:
         names = ", ".join(f"`{name}`" for name in dropped)
         problem = f"{names} cannot be expressed for this model's provider, and leaving out is not allowed here."
         raise UpstreamError(Failure.UNSUPPORTED, problem, param=dropped[0])
+
+
+def first_patience(visit: Visit, attempt: Attempt) -> Patience:
+    """How long a target may take for the first output of a stream, or for a whole answer.
+
+    Where another target could still be asked, a silent one gets half of the time that is left: nothing else tells of a
+    whole answer whether it is still being written.
+    """
+    now = visit.clock()
+    left = visit.deadline - now
+    within = min(attempt.model.timeouts.first_token, left) if visit.call.stream else left
+    if attempt.others:
+        within = min(within, left / 2)
+    if within < left:
+        return Patience(now + within, Failure.FIRST_TOKEN_TIMEOUT)
+    return Patience(visit.deadline, Failure.DEADLINE)
 
 
 def authorized(request: UpstreamRequest, upstream: Upstream) -> UpstreamRequest:

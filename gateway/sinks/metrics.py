@@ -128,6 +128,12 @@ class Metrics(Collector):
         )
         self.in_flight = Gauge("gateway_in_flight_requests", "Calls under way")
         self.in_flight.series[()] = 0
+        self.target_state = Gauge(
+            "gateway_target_state",
+            "Where calls may go now: 0 ready, 1 cooling down, 2 ejected",
+            ("model", "provider", "target"),
+        )
+        self.redis_errors = Counter("gateway_redis_errors", "What went wrong with Redis", ("kind",))
         self.config_info = Gauge("gateway_config_info", "The configuration in force, by its SHA-256", ("hash",))
         self.loop_lag = Histogram(
             "gateway_event_loop_lag_seconds", "How late the event loop runs what is due", (), QUICK
@@ -152,6 +158,14 @@ class Metrics(Collector):
     def running(self, digest: str) -> None:
         """This configuration is in force."""
         self.config_info.series = {(digest,): 1}
+
+    def targets(self, standings: Iterable[tuple[Labels, int]]) -> None:
+        """Each target of each model stands there now."""
+        self.target_state.series = dict(standings)
+
+    def redis_failed(self, kind: str) -> None:
+        """Redis did not do what it was asked to."""
+        self.redis_errors.series[kind,].value += 1
 
     def lag(self, seconds: float) -> None:
         """The event loop was late by this."""

@@ -15,12 +15,17 @@ from gateway.engine.entry import Entry, Sink
 from gateway.engine.house import House, Live
 from gateway.engine.serve import serve
 from gateway.policy import access
+from gateway.policy.shedding import Shedding
 from gateway.ports import Clock, Random
 from gateway.web.auth import Told, principal, told
 from gateway.web.line import Line, too_large
 from gateway.web.protocol import new_request_id
 from gateway.web.reply import HEARTBEAT, Reply
 
+PATIENCE_HEADERS = (b"x-stainless-read-timeout", b"x-stainless-timeout")
+"""openai-python's and openai-node's. Both have 600 where nobody chose anything else."""
+
+_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,18})?\Z")  # what Python writes of a float, but for exponents
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 
 
@@ -38,6 +43,7 @@ class Office:
     """Told of what should not have happened: a defect of ours, with the request's id."""
     entered: Callable[[int], None]
     """Told +1 and -1 as calls come and go."""
+    shedding: Shedding
     heartbeat: float = HEARTBEAT
 
 
@@ -80,6 +86,8 @@ class Endpoint:
             await reply.refuse(refusal)
         finally:
             reply.close()
+            if line.gone:
+                entry.hung_up()
             office.entered(-1)
             entry.settle(office.clock())
             for sink in office.sinks:
@@ -91,6 +99,7 @@ class Endpoint:
         office, snapshot = self._office, house.snapshot
         key = principal(headers, snapshot, entry.time)
         entry.key = key.name
+        _shed(office.shedding.sheds(key.priority))
         call = self._accept(
             await _body(headers, line, snapshot.server.max_body),
             id=entry.id,
@@ -101,14 +110,13 @@ class Endpoint:
         entry.call, entry.model = call, model.name
         if call.stream:
             reply.keep_alive(asyncio.get_running_loop())
-        _cancel_when_told(line)
-        await serve(call, model, house, reply, entry, office.clock, office.random)
+        if model.on_hangup == "cancel":
+            _cancel_when_told(line)
+        await serve(call, model, house, reply, entry, office.clock, office.random, patience(headers))
 
     async def _cancelled(self, line: Line, entry: Entry, reply: Reply) -> None:
         """The client has left, or the server is being stopped under it."""
-        if line.gone:
-            entry.hung_up()
-        else:
+        if not line.gone:
             stopping = Overloaded("The gateway is shutting down; try again.", code="server_shutting_down")
             entry.failed(stopping)
             await reply.refuse(stopping)
@@ -136,6 +144,22 @@ def route(call: Call, key: Key, snapshot: Snapshot) -> Model:
         )
         raise UnknownModel(message, param="model")
     return model
+
+
+def _shed(wait: float | None) -> None:
+    """Raises Overloaded where a call is not let in."""
+    if wait is not None:
+        refusal = Overloaded("The gateway has more to do than it can; try again soon.")
+        refusal.retry_after = wait
+        raise refusal
+
+
+def patience(headers: Told) -> float | None:
+    """For how many seconds the client waits, where it is one of OpenAI's SDKs and says so."""
+    for name in PATIENCE_HEADERS:
+        if name in headers and _SECONDS.match(headers[name]):
+            return float(headers[name]) or None
+    return None
 
 
 def request_id(headers: Told) -> str:

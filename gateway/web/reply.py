@@ -52,6 +52,11 @@ class Reply:
         self._writing = False
         self.started = False
 
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up."""
+        return self._line.gone
+
     def keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on until the end, the client of this stream hears from us at least once in a heartbeat."""
         self._timer = loop.call_later(self._heartbeat, self._beat, loop)
@@ -160,7 +165,7 @@ def refused_headers(entry: Entry, error: GatewayError) -> Headers:
         headers += ((b"www-authenticate", b"Bearer"),)
     wait, retry = error.retry_after, error.should_retry
     if wait is not None:
-        headers += ((b"retry-after", b"%d" % -(-wait // 1)), (b"retry-after-ms", b"%d" % (wait * 1000)))
+        headers += ((b"retry-after", b"%d" % -(-wait // 1)), (b"retry-after-ms", b"%d" % -(-wait * 1000 // 1)))
         retry = False if wait > LONG_WAIT else retry
     if retry is not None:
         headers += ((b"x-should-retry", b"true" if retry else b"false"),)

@@ -169,7 +169,7 @@ async def test_a_providers_wait_is_passed_on() -> None:
     async with Simulator(limited) as ill, gateway(config(ill.url)) as running:
         answer = await running.client.post("/v1/chat/completions", json=QUESTION)
         assert answer.headers["retry-after"] == "7"
-        assert answer.headers["retry-after-ms"] == "7000"
+        assert 6500 < int(answer.headers["retry-after-ms"]) <= 7000
         assert "x-should-retry" not in answer.headers
 
 

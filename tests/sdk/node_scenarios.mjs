@@ -292,7 +292,7 @@ const scenarios = {
     }
   },
 
-  async "the sdks own timeout hangs up"(client) {
+  async "the sdks own timeout ends the call"(client) {
     await failure(errors.APIConnectionTimeoutError, () => ask(client, { model: "silent" }, { timeout: 300 }));
   },
 };

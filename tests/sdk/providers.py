@@ -39,7 +39,6 @@ BEYOND: Mapping[tuple[str, str], str] = {
     },
     **{(type, "images reach the model"): _FETCHED for type in ("gemini", "bedrock")},
     ("anthropic", "a message of a megabyte survives"): _BOUNDED,
-    ("bedrock", "headers tell of a failover"): _THROTTLED,
 }
 """By type and scenario: why it cannot be as with OpenAI."""
 

@@ -92,7 +92,7 @@ FAULTS = {
 
 LEAVING = {
     "a stream may be left early": "stalled",
-    "the sdks own timeout hangs up": "silent",
+    "the sdks own timeout ends the call": "silent",
     "an async reader may be cancelled": "abandoned",
 }
 """Scenarios that end before their answer does, and the provider that was giving it."""
