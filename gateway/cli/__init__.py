@@ -75,12 +75,25 @@ def check(
     raise typer.Exit(run(file, online=online, as_json=as_json))
 
 
+@cli.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="A public name, as clients ask for it.")],
+    config: Config = None,
+    key: Annotated[str | None, typer.Option(help="The name of a key, to see whether it may use the model.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a call would go, and why."""
+    from gateway.cli.explain import run
+
+    raise typer.Exit(run(model, config=config, key=key, as_json=as_json))
+
+
 Names = Annotated[list[str] | None, typer.Argument(help="Names of providers; all, if none is given.")]
 
 
 @providers.command("list")
 def providers_list(config: Config = None, as_json: AsJson = False) -> None:
-    """Show the providers, without asking them anything."""
+    """Show the providers, without asking them anything; and how they are, if a gateway runs here."""
     from gateway.cli.providers import show
 
     raise typer.Exit(show(config, as_json=as_json))

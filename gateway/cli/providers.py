@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gateway.app import account, clock
 from gateway.cli.configuration import complain, configured
+from gateway.cli.live import Live, look
 from gateway.config.complaints import ConfigError, did_you_mean, quoted
 from gateway.config.snapshot import Provider, Snapshot
 from gateway.upstream.diagnosis import Check
@@ -31,21 +32,25 @@ WELL, UNSURE, ILL = ("\N{CHECK MARK}", "green"), ("?", "yellow"), ("\N{BALLOT X}
 
 
 def show(config: Path | None, *, as_json: bool) -> int:
-    """Prints the providers and where they stand in the configuration, without asking them. Returns the exit status."""
+    """Prints the providers: where they stand in the configuration and, if a gateway runs on it, how they are there.
+
+    They are not asked themselves. Returns the exit status.
+    """
     try:
         snapshot, _ = configured(config)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
-    rows = [_described(provider, snapshot) for provider in snapshot.providers.values()]
+    live = look(snapshot)
+    rows = [_described(provider, snapshot, live) for provider in snapshot.providers.values()]
     if as_json:
         _print_json({"providers": rows})
         return 0
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("provider", "type", "base URL", "credentials", "public models", ""):
+    for heading in ("provider", "type", "base URL", "credentials", "public models", "state"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        state = "" if row["enabled"] else "inactive"
+        state = row["state"] or "-" if row["enabled"] else "inactive"
         names = ", ".join(row["public_models"]) or "-"
         table.add_row(row["provider"], row["type"], row["base_url"], row["credentials"], names, state)
     console = Console(highlight=False, markup=False)
@@ -118,7 +123,7 @@ def look_at_all(providers: Collection[Provider], model: str | None = None) -> li
         return runner.run(look())
 
 
-def _described(provider: Provider, snapshot: Snapshot) -> dict[str, Any]:
+def _described(provider: Provider, snapshot: Snapshot, live: Live) -> dict[str, Any]:
     return {
         "provider": provider.name,
         "type": provider.vendor.name,
@@ -126,6 +131,7 @@ def _described(provider: Provider, snapshot: Snapshot) -> dict[str, Any]:
         "credentials": _credentials(provider),
         "enabled": provider.enabled,
         "public_models": sorted(_public_models(provider, snapshot)),
+        "state": live.worst(provider.name),
     }
 
 

@@ -33,6 +33,7 @@ providers:
 models:
   small: {{targets: [{{provider: good, model: gpt-4o-mni}}]}}
   "gpt-*": {{targets: [{{provider: good, model: "gpt-*"}}]}}
+server: {{port: 0}}
 """
 
 
@@ -105,12 +106,12 @@ async def test_models_are_listed_by_name(tmp_path: Path) -> None:
 async def test_the_list_shows_where_providers_stand_and_asks_nobody(tmp_path: Path) -> None:
     done = await gateway(tmp_path, "list")
     heading, good, bad, _ = (" ".join(line.split()) for line in done.out.splitlines())
-    assert heading == "provider type base URL credentials public models"
-    assert good.endswith("key gpt-*, small")
+    assert heading == "provider type base URL credentials public models state"
+    assert good.endswith("key gpt-*, small -")
     assert bad.endswith("key - inactive")
     row = (await gateway(tmp_path, "list", "--json")).json["providers"][0]
     assert (row["provider"], row["type"], row["credentials"]) == ("good", "openai", "key")
-    assert row["public_models"] == ["gpt-*", "small"]
+    assert (row["public_models"], row["state"]) == (["gpt-*", "small"], None)
 
 
 async def test_checking_online_warns_of_models_that_are_not_listed(tmp_path: Path) -> None:
