@@ -31,8 +31,9 @@ format: $(VENV)/.test  ## what the formatter and the linter can do by themselves
 schema: $(VENV)/.run  ## the JSON schema that editors use, from the models that read the configuration
 	$(BIN)/python -m gateway.config.schema > config/gateway.schema.json
 
-docs: $(VENV)/.test  ## the tables of docs/providers.md, from what works with each provider as it is tried
+docs: $(VENV)/.test  ## the tables of docs/, from what works with each provider and what each fault comes to
 	$(BIN)/python -m tests.sdk.provider_table
+	$(BIN)/python -m tests.faults --table
 
 prices: $(VENV)/.run  ## what is known of models, anew; what it prints is to be read before it is taken over
 	$(PIP) --upgrade --target .prices genai-prices
