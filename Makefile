@@ -22,7 +22,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 unit: $(VENV)/.test $(SDKS)/.done
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --cov --cov-fail-under 90 $(PORTION)
+	$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --cov --cov-fail-under 90 $(PORTION)
 
 format: $(VENV)/.test  ## what the formatter and the linter can do by themselves
 	$(BIN)/ruff check --fix --exit-zero .
