@@ -355,7 +355,8 @@ async def quoting(reply: tuple[int, str, bytes]) -> AsyncIterator[str]:
 
 
 def canaries(url: str) -> str:
-    return config(url).replace("api_key: sk-0", f"api_key: {UPSTREAM_KEY}")
+    """A provider with a key of its own. A call has too little time to wait for one that is full."""
+    return config(url, model="    timeouts: {total: 4s}").replace("api_key: sk-0", f"api_key: {UPSTREAM_KEY}")
 
 
 async def seen_of(text: str) -> tuple[list[httpx.Response], bytes]:
