@@ -364,10 +364,8 @@ async def seen_of(text: str) -> tuple[list[httpx.Response], bytes]:
     question = {"model": "m", "messages": [{"role": "user", "content": PROMPT}]}
     async with gateway(text) as under_test:
         answers = [await under_test.client.post(CHAT, json={**question, "stream": stream}) for stream in (True, False)]
-        told = (await under_test.client.get("/metrics")).content + (
-            await under_test.client.get("/healthz/ready")
-        ).content
-    return answers, under_test.log + told
+        pages = [await under_test.client.get(path) for path in ("/metrics", "/healthz/ready")]
+    return answers, under_test.log + b"".join(page.content for page in pages)
 
 
 @pytest.mark.parametrize("reply", REPLIES)
