@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from gateway.core.call import Headers, Json, UpstreamRequest
 from gateway.core.errors import Failure
@@ -121,3 +121,100 @@ class Notices(Protocol):
 
     async def aclose(self) -> None:
         """Listens no more."""
+
+
+What = Literal["requests_per_minute", "tokens_per_minute", "concurrent_requests", "usd_budget", "token_budget"]
+"""What a limit bounds: a word of messages, and a label of the metrics."""
+
+Every = Literal["minute", "hour", "day", "week", "month"]
+
+
+class Use(NamedTuple):
+    """What a call uses, as far as limits count it: expected before it, real after it."""
+
+    requests: int = 1
+    tokens: int = 0
+    micros: int = 0
+    """Millionths of a US dollar."""
+
+
+class Limit(NamedTuple):
+    """So much, and no more. Made by `gateway.policy.limits.limit`, once for a configuration and not for each call."""
+
+    owner: tuple[str, ...]
+    """Whose it is: `("key", "web-app")`, `("target", "openai", "gpt-4o")`."""
+    what: What
+    most: int
+    every: Every
+    kind: Literal["rate", "slots", "budget"]
+    unit: int
+    """Which field of `Use` it counts."""
+    name: str
+    """Of its counter, which no other limit shares. It does not depend on `most`, so that what was counted stays counted
+    when a limit is changed."""
+
+
+class Standing(NamedTuple):
+    """How a limit stands."""
+
+    limit: Limit
+    used: int
+    """More than `limit.most` where calls have used more than was expected of them."""
+    remaining: int
+    """Never below zero."""
+    reset: float
+    """Seconds until nothing counts as used any more, if nobody else comes. Zero for places: nobody knows."""
+
+
+class Refused(NamedTuple):
+    """There was no room. Nothing has been consumed."""
+
+    standing: Standing
+    """Of the limit that refuses: the one with the longest wait, if there are several."""
+    wait: float
+    """Seconds after which the same would be granted, if nobody else came. Infinite: it never will.
+
+    When a call under way ends, nobody knows: where that is what has to be waited for, it is `limits.SOON`.
+    """
+
+
+class Reservation(NamedTuple):
+    """What was granted to one call, until it is settled."""
+
+    id: int
+    limits: tuple[Limit, ...]
+    use: Use
+    at: int
+    """Milliseconds since 1970, by the clock of the counters."""
+
+
+class Counters(Protocol):
+    """Where limits are counted."""
+
+    def start(self) -> None:
+        """Begins its background work, in the running loop."""
+
+    async def ready(self, within: float) -> None:
+        """Waits until the counters are shared with other replicas, which mostly is so; `within` seconds at most."""
+
+    async def reserve(self, limits: tuple[Limit, ...], use: Use) -> Reservation | Refused:
+        """Takes what a call is expected to use from all of its limits, or nothing from any.
+
+        Raises Overloaded where limits cannot be checked, and the configuration wants calls to be refused then. When it
+        is cancelled, nothing stays reserved.
+        """
+
+    def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
+        """How its limits stand, in their order, this call included. Empty once it is settled."""
+
+    def settle(self, reservation: Reservation, used: Use) -> None:
+        """Tells what was really used: the rest goes back, what was used beyond it is debited.
+
+        Never waits, never raises. Once: what comes later for the same reservation changes nothing.
+        """
+
+    def preload(self, limit: Limit, spent: int) -> None:
+        """A budget's current window has seen at least so much: known from the ledger, before calls are let in."""
+
+    async def aclose(self) -> None:
+        """Ends the background work. What is settled later is lost."""

@@ -6,6 +6,7 @@ from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, GatewayError, InvalidRequest, Overloaded, UpstreamError
 from gateway.core.events import Usage
 from gateway.engine.entry import CLIENT_CLOSED, Entry
+from gateway.policy.estimate import Estimates
 
 
 def entry() -> Entry:
@@ -46,32 +47,33 @@ def test_a_client_that_left_is_neither_an_error_nor_a_success() -> None:
 def test_what_the_provider_reported_is_taken_as_it_is() -> None:
     told = entry()
     told.usage, told.carried = Usage(3, 4), 1000
-    told.settle(12.0)
+    told.settle(12.0, Estimates())
     assert (told.usage, told.usage_source) == (Usage(3, 4), "reported")
 
 
 def test_what_was_carried_without_a_report_is_estimated_and_says_so() -> None:
     told = entry()
-    told.carried = 9
-    told.settle(12.0)
-    assert (told.usage, told.usage_source) == (Usage(11, 3), "estimated")
+    told.carried, told.target = 9, Target("p", "up", {})
+    told.settle(12.0, Estimates())
+    assert (told.usage, told.usage_source) == (Usage(10, 2), "estimated")
 
 
 def test_an_upstream_that_never_answered_costs_nothing() -> None:
     told = entry()
-    told.settle(12.0)
+    told.settle(12.0, Estimates())
     assert (told.usage, told.usage_source) == (None, "none")
 
 
 def test_overhead_is_the_time_not_spent_waiting() -> None:
     told = entry()
     told.waited = 1.5
-    told.settle(12.0)
+    told.settle(12.0, Estimates())
     assert told.latency == 2.0
     assert told.overhead(told.ended) == 0.5
 
 
 def test_attempts_are_noted_in_milliseconds() -> None:
     told = entry()
-    told.note(Target("p", "m", {}), "ok", 10.0, 10.25)
+    told.begin(Target("p", "m", {}), 10.0)
+    told.note("ok", 10.25)
     assert [(tried.provider, tried.outcome, tried.ms) for tried in told.tried] == [("p", "ok", 250.0)]

@@ -11,7 +11,8 @@ import openai as sdk
 import orjson
 import pytest
 
-from gateway.simulator.server import Served, Simulator
+from gateway.simulator.server import Simulator
+from gateway.simulator.truth import Served
 
 HI: Any = [{"role": "user", "content": "hi"}]
 TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
@@ -44,7 +45,7 @@ async def test_the_account_equals_what_the_client_was_told(simulator: Simulator,
     answer = await client.chat.completions.create(model="gpt-4o", messages=HI)
     assert answer.usage is not None
     told = answer.usage.prompt_tokens, answer.usage.completion_tokens
-    assert simulator.served == [Served(answer.id, "gpt-4o", False, *told, cut=False, client_left=False)]
+    assert simulator.served == [Served(answer.id, "gpt-4o", False, *told, cut=False, client_left=False, key="sk-any")]
 
 
 async def test_every_call_has_an_id_of_its_own(client: sdk.AsyncOpenAI) -> None:

@@ -59,6 +59,20 @@ class Price(NamedTuple):
     """Prices of longer prompts, rising: (tokens, price). The last that a prompt has more tokens than is that of all."""
 
 
+class Limits(NamedTuple):
+    """How much may go through one door, a key's or a target's. What is None is not limited."""
+
+    requests: int | None = None
+    """In a minute."""
+    tokens: int | None = None
+    """In a minute, of prompts and answers together."""
+    concurrent: int | None = None
+    """Calls that may be under way at once."""
+
+
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One model at one provider, and all that a dialect may know of it."""
@@ -90,6 +104,13 @@ class Target:
     price: Price | None = None
     concurrent: int | None = None
     """Calls that may be under way there at once; None: any number."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """The three of them, as a key has them too."""
+        return Limits(self.requests_per_minute, self.tokens_per_minute, self.concurrent)
 
 
 class UpstreamRequest(NamedTuple):

@@ -8,6 +8,8 @@ GatewayError                status  type                    code
 * UnknownModel                404   invalid_request_error   model_not_found
 * NotServed              4xx, 5xx   invalid_request_error   the framework's own: no such path, method, media type
 * Overloaded                  503   server_error            overloaded
+* LimitExceeded               429   rate_limit_error        rate_limit_exceeded
+                                    insufficient_quota      budget_exceeded
 * UpstreamError                     what the provider did, as one `Failure`: RULES below has its row
 
 The envelope is OpenAI's: `{"error": {"message", "type", "param", "code"}}`.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from types import TracebackType
 
 from gateway.core.call import Json
@@ -85,8 +88,29 @@ class Overloaded(GatewayError):
     code = "overloaded"
 
 
+class LimitExceeded(GatewayError):
+    """A key's own limit or budget leaves no room for the call. `what` names it as the configuration does."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, what: str, wait: float) -> None:
+        super().__init__(message)
+        self.what = what
+        if what.endswith("budget"):
+            self.type, self.code = "insufficient_quota", "budget_exceeded"
+        if wait == inf:
+            self.should_retry = False
+        else:
+            self.retry_after = wait
+
+
 class Failure(StrEnum):
-    """What an upstream did wrong, or cannot do. The names are label values of the metrics and words of the log."""
+    """What an upstream did wrong, or cannot do; `spent` is what it may not do, by its limits in the configuration.
+
+    The names are label values of the metrics and words of the log.
+    """
 
     UNREACHABLE = "unreachable"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -100,6 +124,7 @@ class Failure(StrEnum):
     CREDENTIALS = "credentials"
     MODEL_MISSING = "model_missing"
     UNSUPPORTED = "unsupported"
+    SPENT = "spent"
     REJECTED = "rejected"
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTERED = "content_filtered"
@@ -144,6 +169,7 @@ RULES: dict[Failure, Rule] = {
     Failure.CREDENTIALS: Rule(502, "upstream_auth_error", cool=LONG_COOLDOWN),
     Failure.MODEL_MISSING: Rule(404, "model_not_found", type="invalid_request_error", cool=LONG_COOLDOWN),
     Failure.UNSUPPORTED: Rule(400, None, type="invalid_request_error", own_words=True),
+    Failure.SPENT: Rule(429, "rate_limit_exceeded", type="rate_limit_error", own_words=True),
     Failure.REJECTED: Rule(0, None, type="invalid_request_error", elsewhere=False, own_words=True),
     Failure.CONTEXT_TOO_LONG: Rule(
         400, "context_length_exceeded", type="invalid_request_error", elsewhere=False, own_words=True

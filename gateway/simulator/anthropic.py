@@ -143,7 +143,14 @@ def messages(ask: Ask) -> Reply | Refusal:
         reply = Reply(200, (*EVENT_STREAM, *HEADERS, *LIMITS), frames=tuple(frames(body, asked, story)))
     else:
         reply = whole(answer(body, asked, story), headers=(*HEADERS, *LIMITS))
-    return replace(reply, model=body["model"], prompt_tokens=asked.prompt_tokens, output=len(story.output), id=ID)
+    return replace(
+        reply,
+        model=body["model"],
+        prompt_tokens=asked.prompt_tokens,
+        cached=_cached(body, asked),
+        output=len(story.output),
+        id=ID,
+    )
 
 
 def _call_id(seed: bytes, index: int, name: str) -> str:
@@ -201,7 +208,7 @@ def _ending(story: Story) -> Json:
 
 def _usage(body: Json, asked: Question, output: int) -> Json:
     """What carries a cache marker counts as read from the cache, and not as input."""
-    cached = min(_cached_words(body), asked.prompt_tokens)
+    cached = _cached(body, asked)
     return {
         "input_tokens": asked.prompt_tokens - cached,
         "cache_creation_input_tokens": 0,
@@ -212,13 +219,14 @@ def _usage(body: Json, asked: Question, output: int) -> Json:
     }
 
 
-def _cached_words(body: Json) -> int:
+def _cached(body: Json, asked: Question) -> int:
     given = [
         *blocks(body.get("system") or ""),
         *(b for message in body["messages"] for b in blocks(message["content"])),
     ]
     marked = [block for block in given if block.get("cache_control")]
-    return sum(len(block["text"].split()) for block in marked if block["type"] == "text")
+    words = sum(len(block["text"].split()) for block in marked if block["type"] == "text")
+    return min(words, asked.prompt_tokens)
 
 
 def frames(body: Json, asked: Question, story: Story) -> Iterator[Frame]:

@@ -160,7 +160,13 @@ def _call_id(seed: bytes, index: int, name: str) -> str:
 
 
 def _counted(reply: Reply, ask: Ask, asked: Question, story: Story) -> Reply:
-    return replace(reply, model=unquote(ask.named[0]), prompt_tokens=asked.prompt_tokens, output=len(story.output))
+    return replace(
+        reply,
+        model=unquote(ask.named[0]),
+        prompt_tokens=asked.prompt_tokens,
+        cached=asked.marked_tokens,
+        output=len(story.output),
+    )
 
 
 def answer(asked: Question, story: Story) -> Json:

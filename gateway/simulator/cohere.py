@@ -108,7 +108,9 @@ def chat(ask: Ask) -> Reply | Refusal:
     else:
         reply = whole(_answer(body, asked, story), headers=HEADERS)
     prompt = asked.prompt_tokens + PREAMBLE
-    return replace(reply, model=body["model"], prompt_tokens=prompt, output=len(story.output))
+    return replace(
+        reply, model=body["model"], prompt_tokens=prompt, cached=remembered(prompt), output=len(story.output)
+    )
 
 
 def _call_id(seed: bytes, index: int, name: str) -> str:

@@ -175,8 +175,15 @@ def _call_id(seed: bytes, index: int, name: str) -> str:
 
 
 def _counted(reply: Reply, model: str, asked: Question, stories: list[Story]) -> Reply:
-    output = sum(len(story.output) for story in stories)
-    return replace(reply, model=model, prompt_tokens=asked.prompt_tokens, output=output)
+    prompt, usage = asked.prompt_tokens, _usage(asked, stories)
+    return replace(
+        reply,
+        model=model,
+        prompt_tokens=prompt,
+        cached=remembered(prompt),
+        output=usage["totalTokenCount"] - prompt,
+        reasoning=usage.get("thoughtsTokenCount", 0),
+    )
 
 
 def _parts(story: Story) -> list[Json]:

@@ -61,6 +61,10 @@ class Reply:
     model: str = ""
     """The model that answers; empty where none does."""
     prompt_tokens: int = 0
+    cached: int = 0
+    """Of them, those that the API says its cache had."""
+    reasoning: int = 0
+    """Of the completion tokens, those that it says were reasoning. They are the first ones of an answer."""
     id: str = UNIQUE
     """The answer's id, as a client reads it."""
     sound: bool = True

@@ -112,7 +112,8 @@ def chat(ask: Ask) -> Reply | Refusal:
     else:
         reply = whole(_answer(body, ask.account.created, asked, stories), headers=(*HEADERS, *LIMITS))
     output = sum(len(story.output) for story in stories)
-    return replace(reply, model=body["model"], prompt_tokens=asked.prompt_tokens, output=output)
+    prompt = asked.prompt_tokens
+    return replace(reply, model=body["model"], prompt_tokens=prompt, cached=remembered(prompt), output=output)
 
 
 def _call_id(seed: bytes, index: int, name: str) -> str:

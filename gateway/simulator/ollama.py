@@ -127,6 +127,7 @@ GRAMMAR = grammar(
             )
         },
         reasons=True,
+        details=False,
         vector=768,
     ),
     MODELS,

@@ -104,9 +104,10 @@ def frame(content: Any) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
-def prompt_tokens(body: Json) -> int:
-    """How many words the prompt has, tools included, and what its images count for."""
-    return openai_reading.question(body).prompt_tokens
+def usage(body: Json, *, thinks: bool = False) -> Json:
+    """What the answer to a request counts, whether a stream says so or not."""
+    asked = openai_reading.question(body, thinks=thinks)
+    return _usage(asked, _stories(body, asked, ""))
 
 
 def _options(body: Json) -> Json:

@@ -95,6 +95,8 @@ class Flavour:
     """Whether it has models that show their reasoning."""
     headers: Headers = ()
     """In every reply."""
+    details: bool = True
+    """Whether its usage says how much was cached, and how much was reasoning."""
     limits: Headers = ()
     """In a model's answers, besides."""
     indented: bool = False
@@ -150,12 +152,19 @@ def chat(flavour: Flavour, ask: Ask) -> Reply | Refusal:
         told = openai_chat.chunks(asked, created=ask.account.created, id=ID, thinks=thinks)
         frames = [Frame(openai_chat.frame(chunk.content), chunk.tokens) for chunk in flavour.chunks(asked, told)]
         reply = Reply(200, (*EVENT_STREAM, *head), frames=(*frames, Frame(DONE)))
-        prompt, output = openai_chat.prompt_tokens(asked), sum(frame.tokens for frame in frames)
+        usage = openai_chat.usage(asked, thinks=thinks)
     else:
         content = openai_chat.answer(asked, created=ask.account.created, id=ID, thinks=thinks)
-        reply = whole(flavour.answer(asked, content), headers=head, indented=flavour.indented)
-        prompt, output = content["usage"]["prompt_tokens"], content["usage"]["completion_tokens"]
-    return replace(reply, model=asked["model"], prompt_tokens=prompt, output=output, id=ID)
+        reply, usage = whole(flavour.answer(asked, content), headers=head, indented=flavour.indented), content["usage"]
+    return replace(_counted(reply, usage, flavour), model=asked["model"], id=ID)
+
+
+def _counted(reply: Reply, usage: Json, flavour: Flavour) -> Reply:
+    counted = replace(reply, prompt_tokens=usage["prompt_tokens"], output=usage["completion_tokens"])
+    if not flavour.details:
+        return counted
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    return replace(counted, cached=cached, reasoning=usage["completion_tokens_details"]["reasoning_tokens"])
 
 
 def embeddings(flavour: Flavour, ask: Ask) -> Reply | Refusal:

@@ -12,7 +12,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Self, TypeVar, cast
 
@@ -22,6 +22,7 @@ from gateway.simulator import api
 from gateway.simulator.faults import Faults, Unreadable, is_error, override
 from gateway.simulator.http import UNIQUE, Account, Reply, Request, refused
 from gateway.simulator.script import End, Play, Step, Wait, Write, early_end, script, spoil
+from gateway.simulator.truth import Served, Tally, Truths, key_of
 
 COALESCE = 16 * 1024
 """Bytes up to which the frames of a stream are written at once, where no delay comes between them."""
@@ -33,21 +34,6 @@ CREATED = 1_735_689_600
 """When every answer was made: a constant, so that the same request gets the same bytes."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One call that a model answered, and how much of the answer was handed to the network."""
-
-    id: str
-    model: str
-    stream: bool
-    prompt_tokens: int
-    completion_tokens: int
-    cut: bool
-    """The simulator ended it before it was complete, or spoilt it, as it was asked to."""
-    client_left: bool
-    """The client hung up before it was complete."""
 
 
 class Simulator:
@@ -83,6 +69,8 @@ class Simulator:
         self.received = 0
         """How many requests ever came."""
         self.served: list[Served] = []
+        """The last calls that a model answered, oldest first."""
+        self._tally = Tally()
         self.hangups: list[float] = []
         """When clients left before their answer was complete, on the event loop's clock."""
         self.connections = 0
@@ -115,6 +103,10 @@ class Simulator:
     def busy(self) -> int:
         """Connections on which a request waits for the end of its answer."""
         return sum(connection.busy for connection in self._open)
+
+    def truth(self) -> Truths:
+        """What was ever served, by key and model. Calls that are still under way are not in it."""
+        return self._tally.truths()
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
         """Listens on the port, or on one that is free."""
@@ -195,12 +187,14 @@ class Simulator:
 
     def ended(self, exchange: _Exchange, *, complete: bool, left_at: float | None = None) -> None:
         """Enters what became of a call."""
+        if self._closing:
+            left_at = None
         if left_at is not None:
-            if self._closing:
-                return
             self.hangups.append(left_at)
         if exchange.reply.model:
-            _keep(exchange.account(complete, left_at is not None), self.served, KEPT_CALLS)
+            served = exchange.account(complete, left_at is not None)
+            _keep(served, self.served, KEPT_CALLS)
+            self._tally.enter(served)
         self._changed.set()
 
 
@@ -216,13 +210,14 @@ def _keep(item: T, kept: list[T], most: int) -> None:
 class _Exchange:
     """One request being answered."""
 
-    __slots__ = ("ended", "reply", "steps", "tokens", "unique")
+    __slots__ = ("ended", "key", "reply", "steps", "tokens", "unique")
 
     def __init__(self, unique: str, reply: Reply, steps: Iterator[Step]) -> None:
         self.unique = unique
         self.reply = reply
         self.steps = steps
         self.tokens = 0
+        self.key = ""
         self.ended: End | None = None
 
     def account(self, complete: bool, client_left: bool) -> Served:
@@ -234,6 +229,9 @@ class _Exchange:
             completion_tokens=self.tokens,
             cut=not self.reply.sound or (not complete and (not client_left or self.ended is End.STALL)),
             client_left=client_left,
+            key=self.key,
+            cached=self.reply.cached,
+            reasoning=min(self.reply.reasoning, self.tokens),
         )
 
 
@@ -326,6 +324,7 @@ class _Connection(asyncio.Protocol):
                     return
                 request, self._keep_alive = self._waiting.popleft()
                 self._exchange = self._simulator.take(request)
+                self._exchange.key = key_of(request)
             match next(self._exchange.steps, None):
                 case Write(data=data, tokens=tokens):
                     self._exchange.tokens += tokens

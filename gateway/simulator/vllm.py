@@ -118,6 +118,7 @@ GRAMMAR = grammar(
         },
         headers=((b"server", b"uvicorn"),),
         reasons=True,
+        details=False,
         vector=1024,
     ),
     MODELS,

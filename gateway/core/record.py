@@ -1,0 +1,167 @@
+"""The usage record: what is kept of every call, exactly one for each. Never a prompt, never an answer.
+
+A record is written as one line of JSON, and read back by whichever version of the gateway comes next: a later version
+only ever adds fields, so both sides leave out what they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+Outcome = Literal["ok", "client_error", "limited", "upstream_error", "truncated", "cancelled"]
+UsageSource = Literal["reported", "estimated", "none"]
+
+VERSION = 1
+
+MOST_TOKENS = 2**31 - 1
+"""Of one kind in one call. Whoever reports more is mistaken, and a sum must not overflow for it."""
+MOST_COST = 10**13
+"""Micro-dollars of one call: ten million dollars."""
+LONGEST = 10**9
+"""Milliseconds that a call may have taken: eleven days."""
+LATEST = 10**14
+"""Milliseconds since 1970: the year 5138."""
+
+TEXT = 256
+"""Characters of a name, or of whatever a client calls its user."""
+MOST_ATTEMPTS = 32
+
+
+class Attempt(NamedTuple):
+    """One try at one provider."""
+
+    provider: str
+    model: str
+    outcome: str
+    """`ok`, `cancelled`, or what the provider did wrong."""
+    ms: float
+
+
+class Record(NamedTuple):
+    """One call. `input_tokens` includes cached tokens, `output_tokens` includes reasoning tokens."""
+
+    id: str
+    time: int
+    """When it began, in milliseconds since 1970."""
+    key: str
+    end_user: str
+    """What the client calls its own user; empty where it does not say."""
+    endpoint: str
+    model: str
+    """The public name as configured; empty where it is none."""
+    provider: str
+    upstream_model: str
+    status: int
+    outcome: str
+    """An `Outcome`; a later version of the gateway may know more of them."""
+    stream: bool
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    usage_source: str
+    """A `UsageSource`."""
+    cost_micros: int | None
+    """Millionths of a US dollar; None where no price is known."""
+    latency_ms: float
+    first_token_ms: float | None
+    """None where no output came."""
+    overhead_ms: float
+    attempts: tuple[Attempt, ...]
+
+    def line(self) -> bytes:
+        """The record as a line of JSON, its newline included. Never raises: what JSON cannot hold is made sound."""
+        try:
+            return _spelt(self)
+        except (TypeError, ValueError):  # an integer of more than 64 bits, or half of a surrogate pair
+            return _spelt(sound(self._asdict()))
+
+
+def read(line: bytes) -> Record:
+    """The record of a line, made sound. Raises ValueError: this is no line of ours."""
+    said = orjson.loads(line)
+    if not isinstance(said, dict) or not isinstance(said.get("v"), int):
+        raise ValueError("not a record")
+    return sound(said)
+
+
+def sound(said: dict[str, Any]) -> Record:
+    """A record that every database can hold and every sum can bear: numbers bounded, text cut to length.
+
+    Raises ValueError for a record without an id or a time, and for text and numbers that are neither.
+    """
+    try:
+        record = Record(*[bound(said[name]) for name, bound in _BOUNDS])
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"not a record: {type(error).__name__}") from error
+    if not record.id:
+        raise ValueError("a record without an id")
+    return record
+
+
+def _spelt(record: Record) -> bytes:
+    said: dict[str, object] = {"v": VERSION, **dict(zip(_NAMES, record, strict=True))}
+    said["attempts"] = [tuple(attempt) for attempt in record.attempts]
+    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _text(said: str) -> str:
+    # PostgreSQL holds no NUL in a text, and no database holds half of a surrogate pair.
+    return said.replace("\0", "")[:TEXT].encode(errors="replace").decode()
+
+
+def _whole(most: int) -> Callable[[float], int]:
+    return lambda said: int(min(max(said, 0), most))
+
+
+def _ms(said: float | None) -> float:
+    # JSON has no infinity: orjson writes null for it.
+    return 0.0 if said is None else float(min(max(said, 0), LONGEST))
+
+
+def _maybe_ms(said: float | None) -> float | None:
+    return None if said is None else _ms(said)
+
+
+def _cost(said: float | None) -> int | None:
+    return None if said is None else int(min(max(said, 0), MOST_COST))
+
+
+def _attempts(said: list[Any] | tuple[Any, ...]) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(_text(provider), _text(model), _text(outcome), _ms(ms))
+        for provider, model, outcome, ms, *_ in said[:MOST_ATTEMPTS]
+    )
+
+
+_tokens = _whole(MOST_TOKENS)
+
+_BOUNDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("id", _text),
+    ("time", _whole(LATEST)),
+    ("key", _text),
+    ("end_user", _text),
+    ("endpoint", _text),
+    ("model", _text),
+    ("provider", _text),
+    ("upstream_model", _text),
+    ("status", _whole(999)),
+    ("outcome", _text),
+    ("stream", bool),
+    ("input_tokens", _tokens),
+    ("output_tokens", _tokens),
+    ("cache_read_tokens", _tokens),
+    ("cache_write_tokens", _tokens),
+    ("reasoning_tokens", _tokens),
+    ("usage_source", _text),
+    ("cost_micros", _cost),
+    ("latency_ms", _ms),
+    ("first_token_ms", _maybe_ms),
+    ("overhead_ms", _ms),
+    ("attempts", _attempts),
+)
+_NAMES = tuple(name for name, _ in _BOUNDS)
