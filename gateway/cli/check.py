@@ -14,20 +14,22 @@ from gateway.config.complaints import Complaint
 from gateway.config.doubts import doubts
 from gateway.config.read import ConfigError
 from gateway.config.resolve import Loaded, load_all
+from gateway.config.unpriced import unpriced
 
 
 def run(file: Path, *, online: bool = False, as_json: bool) -> int:
     """Prints every complaint about the file. Returns the exit status: 0 if there are none, else 1.
 
-    With `online`, providers are asked for their models too. What comes of that are warnings, which change no status:
-    a provider that is away today, or lists less than it serves, does not make a file wrong.
+    Warnings change no status. There are some for models that a budget cannot count, and with `online`, when providers
+    are asked for their models too, for what comes of that: a provider that is away today, or lists less than it
+    serves, does not make a file wrong.
     """
     try:
         loaded = load_all(file, os.environ)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
-    warnings = _asked(loaded) if online else ()
+    warnings = unpriced(loaded.spec, loaded.snapshot, loaded.review) + (_asked(loaded) if online else ())
     if as_json:
         told = {"ok": True, "complaints": [], "warnings": [asdict(warning) for warning in warnings]}
         print(orjson.dumps(told).decode())

@@ -24,7 +24,13 @@ REDIS_OPTIONS = {
 """What may follow the ? in an address of Redis: https://redis.readthedocs.io/en/stable/connections.html. On any other
 option its client fails when it connects, which is too late."""
 
+DATABASE_FORMS = (
+    "sqlite:///gateway.db, or postgresql://user:password@host:5432/name; "
+    "within a password / is %2F, ? is %3F and # is %23"
+)
+
 _VISIBLE = re.compile(r"[!-~]+")
+_DATABASE = re.compile(r"sqlite:///[^?#:\0]*[^?#:/\0]|postgresql://([^/?#@]*@)?[^/?#@]+/[^/?#@]+(\?[^#]+)?")
 _REDIS = re.compile(r"(rediss?://([^/?#]*@)?[^/?#@:][^/?#@]*(/[0-9]{0,5})?|unix://([^/?#]*@)?/[^?#]+)(\?[^#]*)?")
 
 
@@ -61,6 +67,15 @@ def redis_url(text: str) -> Secret:
             raise ValueError(f"holds an option that cannot be read; there are {', '.join(REDIS_OPTIONS)}")
         if name.startswith("ssl_") and parts.scheme != "rediss":
             raise ValueError("holds an option of TLS, which only rediss:// has")
+    return Secret(text)
+
+
+def database_url(text: str) -> Secret:
+    """`sqlite:///path`, or `postgresql://[user[:password]@]host[:port]/name[?options]`. Raises ValueError."""
+    if not _DATABASE.fullmatch(text):
+        raise ValueError(f"is not an address of a database; write {DATABASE_FORMS}")
+    if not text.startswith("sqlite"):
+        _parts(text)
     return Secret(text)
 
 

@@ -30,6 +30,9 @@ NOTHING = ("", "~", "null", "Null", "NULL")
 
 NO_VALUE = "has no value; write one, or remove the line"
 
+Refused = Mapping[type, tuple[str, ...]]
+"""Fields by shape that are known, and not to be written."""
+
 UNREAD: Any = object()
 """Stands for a value with a complaint."""
 
@@ -37,9 +40,10 @@ UNREAD: Any = object()
 class Filler:
     """Fills records from one tree."""
 
-    def __init__(self, review: Review, environ: Mapping[str, str]) -> None:
+    def __init__(self, review: Review, environ: Mapping[str, str], refused: Refused = NOT_YET) -> None:
         self._review = review
         self._environ = environ
+        self._refused = refused
         self._values = 0
         self._readers: dict[object, Callable[[Any, Node, Steps], Any]] = {
             list: self._list,
@@ -64,7 +68,7 @@ class Filler:
 
     def _field(self, shape: type, key: Scalar, node: Node, path: Steps) -> Any:
         name, here, known = key.text, (*path, key.text), _fields(shape)
-        if name in NOT_YET.get(shape, ()):
+        if name in self._refused.get(shape, ()):
             self._review.complain(here, "is not supported yet", key.mark)
             return UNREAD
         if name not in known:

@@ -8,8 +8,9 @@ from hashlib import sha256
 from gateway.config.addresses import is_loopback
 from gateway.config.complaints import Review, Steps, did_you_mean, quoted
 from gateway.config.fill import empty_because
-from gateway.config.snapshot import Key
-from gateway.config.spec import KeySpec, Spec
+from gateway.config.snapshot import Budget, Key
+from gateway.config.spec import BudgetSpec, KeySpec, LimitsSpec, Spec
+from gateway.core.call import Limits
 
 SHORTEST = 16
 """Characters of a key that is typed into the file. Shorter ones are guessed."""
@@ -40,8 +41,29 @@ def resolve_keys(
         if digest := _digest(written, path, review):
             if digest in found:
                 review.complain(path, f"is the same key as that of {quoted(found[digest].name)}")
-            found[digest] = Key(written.name, digest, tuple(written.models), written.expires, written.priority)
+            found[digest] = _key(written, digest)
+        _check_budget(written, path, review)
     return found
+
+
+def _key(written: KeySpec, digest: bytes) -> Key:
+    return Key(
+        name=written.name,
+        digest=digest,
+        models=tuple(written.models),
+        expires=written.expires,
+        priority=written.priority,
+        limits=_limits(written.limits),
+        budget=_budget(written.budget),
+    )
+
+
+def _limits(written: LimitsSpec) -> Limits:
+    return Limits(written.requests_per_minute, written.tokens_per_minute, written.concurrent_requests)
+
+
+def _budget(written: BudgetSpec | None) -> Budget | None:
+    return Budget(written.every, written.usd, written.tokens) if written else None
 
 
 def check_host(spec: Spec, review: Review) -> None:
@@ -65,6 +87,13 @@ def _digest(written: KeySpec, path: Steps, review: Review) -> bytes | None:
         because = empty_because(review.place(empty).variables)
         review.complain(empty if because else path, f"needs key or sha256{because}")
     return written.sha256
+
+
+def _check_budget(written: KeySpec, path: Steps, review: Review) -> None:
+    here = (*path, "budget")
+    amounts = [(*here, field) for field in ("usd", "tokens")]
+    if written.budget and not written.budget.usd and not written.budget.tokens and all(map(review.read_well, amounts)):
+        review.complain(here, "has no amount; write usd: 50, tokens: 10M, or both")
 
 
 def _check_strength(key: str, path: Steps, review: Review) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 from gateway.config.complaints import ConfigError, Mark, Review, Steps
-from gateway.config.fill import Filler
+from gateway.config.fill import Filler, Refused
+from gateway.config.spec import NOT_YET
 from gateway.config.tree import Entries, Items, Node, Scalar
 
 __all__ = ["ConfigError", "parse", "read", "read_rows"]
@@ -30,12 +31,14 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = re.compile("\ufeff|[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def read(shape: type[Record], text: str, review: Review, environ: Mapping[str, str]) -> Record:
+def read(
+    shape: type[Record], text: str, review: Review, environ: Mapping[str, str], refused: Refused = NOT_YET
+) -> Record:
     """What a text says, as far as it can be read; what cannot is noted in the review.
 
     A field that could not be read has its default, or is empty. Raises ConfigError for a text without any structure.
     """
-    return Filler(review, environ).record(shape, _entries(text, review))
+    return Filler(review, environ, refused).record(shape, _entries(text, review))
 
 
 def read_rows(shape: type[Record], text: str, review: Review) -> dict[str, Record]:

@@ -13,13 +13,16 @@ from pathlib import Path
 
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
 from gateway.config.fallbacks import check_fallbacks, edges
+from gateway.config.fill import Refused
 from gateway.config.inherited import check_times
 from gateway.config.keys import check_host, resolve_keys
 from gateway.config.models import patterns, published, to_discover
+from gateway.config.names import overlap
 from gateway.config.providers import resolve_provider
 from gateway.config.read import read
 from gateway.config.snapshot import Key, Model, Server, Snapshot, State
-from gateway.config.spec import Spec
+from gateway.config.spec import NOT_YET, Spec
+from gateway.config.unpriced import check_budgets
 from gateway.config.vendor_table import VENDORS
 from gateway.vendors.vendor import Vendor
 
@@ -57,11 +60,11 @@ def loads(text: str, *, name: str, environ: Mapping[str, str]) -> Snapshot:
     return loads_all(text, name=name, environ=environ).snapshot
 
 
-def loads_all(text: str, *, name: str, environ: Mapping[str, str]) -> Loaded:
-    """The same, with what it was made of."""
+def loads_all(text: str, *, name: str, environ: Mapping[str, str], refused: Refused = NOT_YET) -> Loaded:
+    """The same, with what it was made of. `refused` are the fields that are known, and not to be written."""
     review = Review(name)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    spec = read(Spec, text, review, environ)
+    spec = read(Spec, text, review, environ, refused)
     return Loaded(resolve(spec, VENDORS, review, digest), spec, review)
 
 
@@ -77,7 +80,7 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
         models=exact,
         patterns=patterns(names),
         keys={},
-        state=State(spec.state.redis),
+        state=_state(spec),
         default_model=spec.default_model,
         to_discover=to_discover(spec, providers),
         digest=digest,
@@ -90,6 +93,8 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     check_fallbacks(spec, snapshot.model, review)
     check_times(spec, review)
     keys = _keys(spec, snapshot, review)
+    if _names_are_known(spec, review):
+        check_budgets(spec, snapshot, review)
     check_host(spec, review)
     review.finish()
     return replace(snapshot, keys=keys)
@@ -98,6 +103,11 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
 def _server(spec: Spec) -> Server:
     written = spec.server
     return Server(written.host, written.port, written.max_body, written.drain, written.metrics_key)
+
+
+def _state(spec: Spec) -> State:
+    written = spec.state
+    return State(written.redis, written.redis_down, written.database, written.retention)
 
 
 def _aliases(spec: Spec, snapshot: Snapshot, review: Review) -> dict[str, Model]:
@@ -128,7 +138,7 @@ def _check_names(spec: Spec, snapshot: Snapshot, review: Review) -> None:
 
 def _keys(spec: Spec, snapshot: Snapshot, review: Review) -> dict[bytes, Key]:
     def covers(pattern: str) -> bool:
-        return any(_overlap(pattern, name) for name in known)
+        return any(overlap(pattern, name) for name in known)
 
     known = [*_names(snapshot), *spec.aliases]
     return resolve_keys(spec, known, covers if _names_are_known(spec, review) else None, review)
@@ -147,16 +157,3 @@ def _names_are_known(spec: Spec, review: Review) -> bool:
         return False
     sections = [("providers",), ("models",), ("aliases",), *(("providers", name, "models") for name in spec.providers)]
     return all(review.read_well(path) for path in sections)
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two names, in each of which one `*` may stand for any text, can mean the same."""
-    if "*" not in one and "*" not in other:
-        return one == other
-    if "*" not in one:
-        one, other = other, one
-    prefix, _, suffix = one.partition("*")
-    start, star, end = other.partition("*")
-    if not star:
-        return len(other) >= len(prefix) + len(suffix) and other.startswith(prefix) and other.endswith(suffix)
-    return (prefix.startswith(start) or start.startswith(prefix)) and (suffix.endswith(end) or end.endswith(suffix))

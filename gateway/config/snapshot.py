@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.config.known import with_known
-from gateway.core.call import Headers, Target
+from gateway.core.call import UNLIMITED, Headers, Limits, Target
 from gateway.core.secret import Secret
 from gateway.vendors.vendor import Vendor, urls
 from gateway.wire.sigv4 import AwsKeys
@@ -25,6 +25,12 @@ Priority = Literal["low", "normal", "high"]
 
 Unsupported = Literal["drop", "error"]
 """What happens to fields of a request that a provider cannot express: they are dropped, or the request is refused."""
+
+Every = Literal["hour", "day", "week", "month"]
+"""A window of the calendar in UTC. Weeks begin on Monday."""
+
+RedisDown = Literal["share", "closed"]
+"""What happens to limits while Redis is away: each replica enforces its share of them, or calls are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,17 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How much a key may use in each window. At least one of the two is there."""
+
+    every: Every
+    usd_micros: int | None = None
+    """Micro-dollars."""
+    tokens: int | None = None
+    """Of prompts and answers together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """Who calls. Known by the SHA-256 of the key; the key itself is not kept."""
 
@@ -120,6 +137,8 @@ class Key:
     expires: float | None = None
     """Seconds since 1970."""
     priority: Priority = "normal"
+    limits: Limits = UNLIMITED
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +154,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where replicas keep what they share."""
+    """Where replicas keep what they share, and what outlives them."""
 
     redis: Secret | None = None
     """`redis://[user:password@]host:port/database`, or `rediss://` with TLS; None: everything is kept in process."""
+    redis_down: RedisDown = "share"
+    database: Secret | None = None
+    """`sqlite:///path` or `postgresql://[user:password@]host/name`: the ledger, and keys that were made at run time."""
+    retention: float = 90 * 86400.0
+    """Seconds for which the record of each call is kept. Sums by the hour stay."""
 
 
 @dataclass(frozen=True, slots=True)

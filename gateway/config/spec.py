@@ -6,7 +6,8 @@ by `gateway.config.resolve`. A field that is None was not written.
 
 Plain dataclasses, so that only the schema needs pydantic: importing it takes as long as all else of a start.
 
-`NOT_YET` at the end is the rest of the grammar: known, refused, and shrinking.
+`NOT_YET` at the end says what of it is refused for now, because nothing would come of it. Fields that stand there and
+here are read and checked already, by whoever reads without it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from gateway.config.snapshot import OnHangup, Priority, Strategy, Unsupported
+from gateway.config.snapshot import Every, OnHangup, Priority, RedisDown, Strategy, Unsupported
 from gateway.config.values import (
     Address,
     Attempts,
     Count,
     Credential,
+    Database,
     Digest,
     Dollars,
     Duration,
@@ -27,12 +29,15 @@ from gateway.config.values import (
     Flag,
     HeaderName,
     Moment,
+    Money,
     Name,
     Pattern,
     Port,
     Proxy,
+    Rate,
     Redis,
     Region,
+    Retention,
     Share,
     Size,
     SmallShare,
@@ -69,12 +74,18 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateSpec:
-    """What several replicas of the gateway share."""
+    """What several replicas of the gateway share, and what outlives them."""
 
     __pydantic_config__ = STRICT
 
     redis: Redis | None = None
     """A Redis or Valkey: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path; empty: all in process."""
+    redis_down: RedisDown = "share"
+    """While Redis is away each replica enforces its share of all limits and budgets, or calls are refused: closed."""
+    database: Database | None = None
+    """Usage and virtual keys: sqlite:///gateway.db, or postgresql://user:password@host/name for several replicas."""
+    retention: Retention = 90 * 86400.0
+    """How long the record of each call is kept: 90d. The sums by the hour stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True)
 class PriceSpec:
-    """US dollars per million tokens."""
+    """US dollars per million tokens. 0 is for what is free."""
 
     __pydantic_config__ = STRICT
 
@@ -141,16 +152,38 @@ class PriceSpec:
     """Tokens of the request: 0.15."""
     output: Dollars
     """Tokens of the answer: 0.60."""
+    cache_read: Dollars | None = None
+    """Those of the request that were read from a cache, where they are not as dear as the others: 0.075."""
+    cache_write: Dollars | None = None
+    """Those that were written to a cache, where they are not as dear as the others: 0.1875."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsSpec:
-    """How much may go to one target. What is not written is not limited."""
+    """How much a key may ask for, or how much may go to one target. What is not written is not limited."""
 
     __pydantic_config__ = STRICT
 
+    requests_per_minute: Rate | None = None
+    """Calls: 600."""
+    tokens_per_minute: Rate | None = None
+    """Tokens of requests and answers together: 1M."""
     concurrent_requests: Count | None = None
-    """Calls that may be under way there at once: 50."""
+    """Calls that may be under way at once: 50."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpec:
+    """How much a key may use in each window of the calendar, in UTC: US dollars, tokens, or both."""
+
+    __pydantic_config__ = STRICT
+
+    every: Every
+    """The window at whose beginning the budget is full again. Weeks begin on Monday."""
+    usd: Money | None = None
+    """US dollars: 50, 0.25."""
+    tokens: Count | None = None
+    """Tokens of requests and answers together: 10M."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +199,7 @@ class TargetSpec:
     weight: Weight = 1.0
     """Its share of the calls, relative to the other targets."""
     price: PriceSpec | None = None
-    """What it costs, where that is not as in the packaged table."""
+    """What it costs, where that is not as at the model, or else in the packaged table."""
     context: Count | None = None
     """Tokens that the model takes in one request, where that is not as in the packaged table: 128k."""
     lacks: list[Need] | None = None
@@ -255,6 +288,8 @@ class ModelSpec:
     """What happens upstream when a client hangs up, where it is not as in the defaults."""
     unsupported: Unsupported | None = None
     """What happens to request fields that a provider cannot express, where it is not as in the defaults."""
+    price: PriceSpec | None = None
+    """What each target without a price of its own costs, where that is not as in the packaged table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +328,10 @@ class KeySpec:
     """The date (its first moment in UTC) or the time from which the key is refused."""
     priority: Priority = "normal"
     """Calls of a low priority are the first to be refused when there is more to do than can be done."""
+    limits: LimitsSpec = LimitsSpec()
+    """How much may be asked for with it at a time."""
+    budget: BudgetSpec | None = None
+    """How much may be used with it in a day, or in another window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +360,5 @@ class Spec:
 
 NOT_YET: dict[type, tuple[str, ...]] = {
     Spec: ("admin",),
-    StateSpec: ("database", "redis_down"),
-    ModelSpec: ("price",),
-    PriceSpec: ("cache_read", "cache_write"),
-    LimitsSpec: ("requests_per_minute", "tokens_per_minute"),
-    KeySpec: ("limits", "budget"),
 }
-"""Fields that the grammar has and the gateway cannot do yet."""
+"""Fields that are refused, and left out of the schema: the gateway does not do yet what they say."""

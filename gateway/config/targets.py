@@ -9,8 +9,8 @@ from typing import NamedTuple
 from gateway.config.complaints import Review, Steps, did_you_mean, quoted, spell
 from gateway.config.known import with_known
 from gateway.config.snapshot import Provider
-from gateway.config.spec import ModelSpec, Spec, TargetSpec
-from gateway.core.call import Json, Price, Target
+from gateway.config.spec import ModelSpec, PriceSpec, Spec, TargetSpec
+from gateway.core.call import Price, Target
 from gateway.vendors.quirks import QUIRKS
 
 UNUSABLE = ("", ".", "..")
@@ -36,7 +36,7 @@ def resolve_targets(
         _check(target, here, name, spec, review)
         provider = providers.get(target.provider)
         if provider and provider.enabled and target.model not in UNUSABLE:
-            chosen = _with_written(target_of(provider, target.model), target, written.defaults)
+            chosen = _with_written(target_of(provider, target.model), target, written)
             if written.strategy == "cheapest":
                 _check_price(chosen, here, review)
             found.append(Chosen(chosen, target.weight))
@@ -60,16 +60,24 @@ def target_of(provider: Provider, model: str) -> Target:
     return with_known(target, provider.vendor)
 
 
-def _with_written(target: Target, written: TargetSpec, defaults: Json) -> Target:
+def _with_written(target: Target, written: TargetSpec, model: ModelSpec) -> Target:
     """The same as the configuration wants it: what it says wins over what is known."""
+    limits = written.limits
     return replace(
         target,
-        defaults=defaults,
+        defaults=model.defaults,
         context=written.context or target.context,
         lacks=target.lacks if written.lacks is None else frozenset(written.lacks),
-        price=Price(written.price.input, written.price.output) if written.price else target.price,
-        concurrent=written.limits.concurrent_requests,
+        price=_price(written.price) or _price(model.price) or target.price,
+        concurrent=limits.concurrent_requests,
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
     )
+
+
+def _price(written: PriceSpec | None) -> Price | None:
+    """A price is taken whole: what is written of one is not mixed with what is known of another."""
+    return Price(written.input, written.output, written.cache_read, written.cache_write) if written else None
 
 
 def _check(target: TargetSpec, path: Steps, name: str, spec: Spec, review: Review) -> None:

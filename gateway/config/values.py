@@ -14,9 +14,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
-from gateway.config.addresses import base_url, proxy_url, redis_url
+from gateway.config.addresses import base_url, database_url, proxy_url, redis_url
+from gateway.core.money import MICROS_PER_DOLLAR, micros
 from gateway.core.secret import Secret
 
 Reader = Callable[[str], Any]
@@ -28,6 +30,12 @@ COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 DEAREST = 100_000
 """US dollars per million tokens. A hundred times what the dearest models cost: a bound for slips of the unit."""
+
+RICHEST = 10**9
+"""US dollars of a budget."""
+
+MOST_A_MINUTE = 10**9
+"""Requests or tokens. Times the milliseconds of a minute it stays far below 2^53, up to where Redis' scripts count."""
 
 LONGEST = 366 * 86400.0
 """Seconds. A year bounds every duration well below what timers of an event loop can hold."""
@@ -69,6 +77,13 @@ def count(text: str) -> int:
     """`500`, `100k`, `10M`, `1e3`."""
     unit, amount = _quantity(text, COUNTS, "a count; write digits, or a number with its unit: 100k, 10M")
     return _positive(amount * unit)
+
+
+def rate(text: str) -> int:
+    """A count for each minute."""
+    if (value := count(text)) > MOST_A_MINUTE:
+        raise ValueError("is more than 1G a minute; leave it out where there is no limit")
+    return value
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -118,6 +133,25 @@ def dollars(text: str) -> float:
         raise ValueError("is not a number of US dollars, such as 0.15")
     if not 0 <= (value := float(text)) <= DEAREST:
         raise ValueError(f"is not between 0 and {DEAREST}: prices are in US dollars per million tokens")
+    return value
+
+
+def money(text: str) -> int:
+    """US dollars as micro-dollars: `50`, `0.25`."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("is not a number of US dollars, such as 50 or 0.25")
+    if not 0 < (amount := Decimal(text)) <= RICHEST:
+        raise ValueError(f"is not above 0 and up to {RICHEST} US dollars")
+    if (value := micros(amount)) != amount * MICROS_PER_DOLLAR:
+        raise ValueError("has more than six decimals: a millionth of a dollar is the least that is counted")
+    return value
+
+
+def retention(text: str) -> float:
+    """A duration of days: `90d`."""
+    unit, amount = _quantity(text, SECONDS, "a duration; write it with its unit: 30d, 365d")
+    if not 86400 <= (value := amount * unit) <= 10 * LONGEST:
+        raise ValueError("is not between a day and ten years")
     return value
 
 
@@ -284,6 +318,7 @@ Address = Annotated[str, Form(base_url, _string(r"https?://\S+"), secret=True)]
 Credential = Annotated[Secret, Form(header_value, _string(), secret=True)]
 Proxy = Annotated[Secret, Form(proxy_url, _string(r"http://\S+"), secret=True)]
 Redis = Annotated[Secret, Form(redis_url, _string(r"rediss?://\S+|unix://\S+"), secret=True)]
+Database = Annotated[Secret, Form(database_url, _string(r"sqlite:///.+|postgresql://\S+"), secret=True)]
 Digest = Annotated[bytes, Form(sha256, _string("[0-9a-fA-F]{64}"), secret=True)]
 Flag = Annotated[bool, Form(flag, _either({"type": "boolean"}, "true|false|yes|no|on|off"))]
 Duration = Annotated[float, Form(seconds, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]
@@ -291,6 +326,9 @@ Wait = Annotated[float, Form(wait, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]
 Size = Annotated[int, Form(size, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?\s?([kKMG]i?B|B)?"))]
 Weight = Annotated[float, Form(weight, _either({"type": "number", "exclusiveMinimum": 0}, r"[\d.eE+-]+"))]
 Count = Annotated[int, Form(count, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?[kM]?"))]
+Rate = Annotated[int, Form(rate, _either({"type": "integer", "minimum": 1}, r"\d+(\.\d+)?[kM]?"))]
+Money = Annotated[int, Form(money, _either({"type": "number", "exclusiveMinimum": 0}, r"\d*(\.\d*)?"))]
+Retention = Annotated[float, Form(retention, _string(r"\d+(\.\d+)?\s?(h|d)"))]
 Port = Annotated[int, _between(0, 65535)]
 Attempts = Annotated[int, _between(1, 10)]
 Failures = Annotated[int, _between(1, 1000)]
