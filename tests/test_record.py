@@ -1,0 +1,90 @@
+"""The usage record: written as a line, and read back from whatever is found in a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.record import MOST_COST, MOST_TOKENS, TEXT, Attempt, Record, read, sound
+from tests.stores.books import ONE
+
+numbers = st.none() | st.integers() | st.floats(allow_nan=False) | st.just(float("inf")) | st.booleans()
+json = st.recursive(numbers | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+def test_a_record_comes_back_from_its_line_as_it_was() -> None:
+    assert read(ONE.line()) == ONE
+
+
+def test_a_record_is_one_line() -> None:
+    assert ONE._replace(end_user="two\nlines\r\u2028").line().count(b"\n") == 1
+    assert ONE.line().endswith(b"}\n")
+
+
+def test_a_cost_that_is_not_known_is_not_nothing() -> None:
+    assert read(ONE._replace(cost_micros=None).line()).cost_micros is None
+    assert read(ONE._replace(cost_micros=0).line()).cost_micros == 0
+
+
+def test_fields_of_a_later_version_are_left_out() -> None:
+    later = orjson.dumps({**orjson.loads(ONE.line()), "v": 2, "team": "search"})
+    assert read(later) == ONE
+
+
+def test_a_line_says_its_version() -> None:
+    assert orjson.loads(ONE.line())["v"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "hostile", "held"),
+    [
+        ("input_tokens", 10**30, MOST_TOKENS),
+        ("output_tokens", -5, 0),
+        ("cost_micros", 10**40, MOST_COST),
+        ("cost_micros", -1, 0),
+        ("latency_ms", float("inf"), 10**9),
+        ("latency_ms", -3.0, 0.0),
+        ("end_user", "a\0b", "ab"),
+        ("end_user", "x" * 1000, "x" * TEXT),
+        ("end_user", "half \ud800", "half ?"),
+    ],
+)
+def test_hostile_values_are_bounded(field: str, hostile: object, held: object) -> None:
+    assert getattr(sound({**ONE._asdict(), field: hostile}), field) == held
+
+
+@pytest.mark.parametrize("hostile", [{"end_user": "half \ud800"}, {"input_tokens": 10**30}])
+def test_no_value_keeps_a_record_from_being_written(hostile: dict[str, Any]) -> None:
+    assert read(ONE._replace(**hostile).line()).id == "one"
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b"\0\0\0", b'{"v":1}', b'"text"', b'{"v":"1"}', ONE.line()[:-20], b"{}"]
+)
+def test_what_is_no_record_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError):
+        read(line)
+
+
+def test_a_record_without_an_id_is_refused() -> None:
+    with pytest.raises(ValueError, match="without an id"):
+        read(ONE._replace(id="").line())
+
+
+@given(st.dictionaries(st.sampled_from(Record._fields), json))
+def test_whatever_stands_in_a_line_is_a_sound_record_or_refused(strange: dict[str, Any]) -> None:
+    try:
+        record = sound({**ONE._asdict(), **strange})
+    except ValueError:
+        return
+    assert read(record.line()) == record
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.floats(0, 1e6)), max_size=40))
+def test_every_attempt_is_kept_up_to_a_number(tried: list[tuple[str, str, str, float]]) -> None:
+    kept = read(ONE._replace(attempts=tuple(Attempt(*each) for each in tried)).line()).attempts
+    assert len(kept) == min(len(tried), 32)
