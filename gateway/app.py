@@ -6,25 +6,32 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.config.snapshot import Provider, Snapshot
+from gateway.admin.overlay import merged, unreadable
+from gateway.config.snapshot import Provider, Snapshot, State
 from gateway.config.targets import target_of
 from gateway.dialects import registry
 from gateway.engine.admission import Gates
-from gateway.engine.entry import Sink
-from gateway.engine.house import House, Live, Upstream
+from gateway.engine.entry import Entry, Sink
+from gateway.engine.house import Grounds, House, Live, Upstream
 from gateway.engine.rediscovery import Rediscovery
+from gateway.policy.estimate import Estimates
 from gateway.policy.shedding import EVERY as LAG_EVERY
 from gateway.policy.shedding import Shedding
-from gateway.ports import Notice, Notices, Transport
+from gateway.ports import Counters, Notice, Notices, Transport
 from gateway.routing.board import EJECTED, WELL, Board
 from gateway.routing.standings import standings
 from gateway.sinks.batch import Batch
 from gateway.sinks.logs import Logs
 from gateway.sinks.metrics import CONTENT_TYPE, Metrics
+from gateway.sinks.records import record
+from gateway.store.books import Books
+from gateway.store.errors import DatabaseAway
+from gateway.store.memory import MemoryCounters
 from gateway.upstream import discovery
 from gateway.upstream.authorize import authorization
 from gateway.upstream.discovery import Account
@@ -35,6 +42,9 @@ from gateway.web.app import App
 from gateway.web.endpoint import Office
 from gateway.web.reply import HEARTBEAT
 
+if TYPE_CHECKING:
+    from gateway.store.keys import VirtualKey
+
 now = time.time  # noqa: TID251  here, and nowhere else, is the time of day known
 
 clock = time.monotonic
@@ -42,6 +52,18 @@ clock = time.monotonic
 
 EVENTS = {EJECTED: "target_ejected", WELL: "target_well"}
 """What the log calls it. Everything else is a cooldown."""
+
+SHARED_WITHIN = 1.0
+"""Seconds that a start waits for Redis, where replicas share their limits through it."""
+
+KEYS_EVERY = 2.0
+"""Seconds between two looks into the database at the keys that were made at run time."""
+
+BUDGETS_EVERY = 10.0
+"""Seconds between two looks into the ledger at what the budgets have seen."""
+
+ENDED_WITHIN = 1.0
+"""Seconds that the end waits for calls that have been cancelled."""
 
 LISTS_WITHIN = 3.0
 """Seconds that a start waits for providers to list their models, where the configuration publishes those."""
@@ -59,8 +81,15 @@ class Gateway:
         self._logs = logs
         self._media = Media()
         self._notices = self._open_notices(snapshot)
+        self._books = Books(snapshot.state, now=now, event=self._say) if snapshot.state.database else None
         self.board = Board(clock, random.random, self._changed)
-        self._gates = Gates(self.board, clock)
+        counters = self._open_counters(snapshot.state)
+        self._grounds = Grounds(self._media, self.board, Gates(self.board, clock), counters, Estimates())
+        self._written = snapshot
+        self._made: list[VirtualKey] = []
+        """The keys in the database, which are laid over those that are written."""
+        self._keys_version: int | None = None
+        self._replacing: set[asyncio.Task[None]] = set()
         self._shedding = Shedding(random.random)
         self.live = Live(self._house(snapshot))
         self._rediscovery = Rediscovery(snapshot, _listed, logs.event)
@@ -73,13 +102,15 @@ class Gateway:
             crashed=logs.crashed,
             entered=self.metrics.entered,
             shedding=self._shedding,
+            keep=self._keep if self._books else _nowhere,
             heartbeat=heartbeat,
         )
         self.app = App(office, self._exposition, CONTENT_TYPE)
 
     async def swap(self, snapshot: Snapshot) -> None:
         """New calls run on the new snapshot from now on; returns when the last call on the old one has ended."""
-        await self._replace(self._rediscovery.adopt(snapshot))
+        self._written = snapshot
+        await self._replace(self._rediscovery.adopt(self._with_keys()))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Gateway]:
@@ -87,19 +118,39 @@ class Gateway:
         self.live.house.start()
         if self._notices is not None:
             self._notices.start(self.board.heard)
-        loop = asyncio.get_running_loop()
-        background = [loop.create_task(work) for work in (self._watch_lag(), self._rediscovery.run(self._replace))]
+        self._loop = asyncio.get_running_loop()
+        if self._books is not None:
+            self._books.start()
+        counters = self._grounds.counters
+        counters.start()
+        await counters.ready(SHARED_WITHIN)
+        await self._remember_budgets()
+        await self._read_keys()
+        work = (self._watch_lag(), self._watch_budgets(), self._watch_keys(), self._rediscovery.run(self._replace))
+        background = [self._loop.create_task(each) for each in work]
         try:
             await self._rediscovery.ready(LISTS_WITHIN)
             yield self
         finally:
+            background += self._replacing
             for task in background:
                 task.cancel()
             await asyncio.wait(background)
+            await self._last_call()
             self._batch.flush()
             await self.live.house.aclose()
             if self._notices is not None:
                 await self._notices.aclose()
+            await counters.aclose()
+            if self._books is not None:
+                await self._loop.run_in_executor(None, self._books.close)
+
+    async def _last_call(self) -> None:
+        """Calls that the server has cancelled take some turns of the loop to end, and belong into the books as well."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_WITHIN):
+                while self.metrics.calls_under_way:  # noqa: ASYNC110  it takes a few milliseconds, once
+                    await asyncio.sleep(0.005)
 
     async def _replace(self, snapshot: Snapshot) -> None:
         house = self._house(snapshot)
@@ -113,7 +164,22 @@ class Gateway:
             raise
 
     def _house(self, snapshot: Snapshot) -> House:
-        return House(snapshot, open_upstreams(snapshot), self._media, self.board, self._gates)
+        return House(snapshot, open_upstreams(snapshot), self._grounds)
+
+    def _open_counters(self, state: State) -> Counters:
+        """Where limits and budgets are counted: here, or in Redis with all other replicas."""
+        if state.redis is None:
+            return MemoryCounters(_milliseconds)
+        from gateway.store.redis_counters import RedisCounters
+
+        return RedisCounters(
+            state.redis,
+            now=_milliseconds,
+            away=state.redis_down,
+            failed=self.metrics.redis_failed,
+            shared=self.metrics.limits_are_shared,
+            event=self._logs.event,
+        )
 
     def _open_notices(self, snapshot: Snapshot) -> Notices | None:
         """The way to the other replicas. Its library is only imported where there may be some."""
@@ -134,10 +200,70 @@ class Gateway:
         if self._notices is not None:
             self._notices.tell(notice)
 
+    def _say(self, level: str, event: str, **details: object) -> None:
+        """For the log, from any thread."""
+        self._loop.call_soon_threadsafe(partial(self._logs.event, level, event, **details))
+
+    def _keep(self, entry: Entry) -> None:
+        """Enters a call into the books, before the client can tell that it has ended."""
+        assert self._books is not None
+        self._books.enter(record(entry).line())
+
     def _exposition(self) -> bytes:
         self._batch.flush()
+        if self._books is not None:
+            self.metrics.behind(self._books.backlog)
         self.metrics.targets(standings(self.live.house.snapshot, self.board, clock()))
         return self.metrics.exposition()
+
+    async def _watch_keys(self) -> None:
+        """Keys that are made, changed or revoked in the database hold here within some seconds."""
+        while self._books is not None:
+            await asyncio.sleep(KEYS_EVERY)
+            await self._read_keys()
+
+    async def _read_keys(self) -> None:
+        if self._books is None:
+            return
+        try:
+            found = await self._loop.run_in_executor(None, self._books.keys, self._keys_version)
+        except DatabaseAway as error:
+            if self._keys_version is None:
+                self._logs.event("warning", "keys_unknown", error=str(error))
+            return
+        if found is None:
+            return
+        before, (self._keys_version, self._made) = self._made, found
+        if self._made != before:
+            for name, why in unreadable(self._made).items():
+                self._logs.event("error", "key_unreadable", key=name, error=why)
+            # The old house waits for its last call, which nobody here has to wait for.
+            task = self._loop.create_task(self._replace(self._rediscovery.adopt(self._with_keys())))
+            self._replacing.add(task)
+            task.add_done_callback(self._replacing.discard)
+
+    def _with_keys(self) -> Snapshot:
+        return merged(self._written, self._made, now()) if self._made else self._written
+
+    async def _watch_budgets(self) -> None:
+        """What the journal of a dead process still held reaches the database after the start; Redis may forget."""
+        while True:
+            await asyncio.sleep(BUDGETS_EVERY)
+            await self._remember_budgets()
+
+    async def _remember_budgets(self) -> None:
+        """What budgets have seen before this start, or through others. Without a database they begin at zero."""
+        budgets = self.live.house.toll.budgets()
+        if self._books is None or not budgets:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            known = await loop.run_in_executor(None, self._books.spent, budgets)
+        except DatabaseAway as error:
+            self._logs.event("warning", "budgets_unknown", error=str(error))
+            return
+        for budget, spent in known:
+            self._grounds.counters.preload(budget, spent)
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,6 +273,14 @@ class Gateway:
             late = max(0.0, loop.time() - due)
             self.metrics.lag(late)
             self._shedding.lag(late)
+
+
+def _milliseconds() -> int:
+    return int(now() * 1000)
+
+
+def _nowhere(entry: Entry) -> None:
+    """Where calls are entered when there are no books."""
 
 
 def open_upstreams(snapshot: Snapshot) -> dict[str, Upstream]:

@@ -6,9 +6,11 @@ from gateway.config.snapshot import Server, Snapshot
 from gateway.core.call import UpstreamRequest
 from gateway.dialects import openai_chat
 from gateway.engine.admission import Gates
-from gateway.engine.house import House, Live, Upstream
+from gateway.engine.house import Grounds, House, Live, Upstream
+from gateway.policy.estimate import Estimates
 from gateway.ports import Exchange, Patience
 from gateway.routing.board import Board
+from gateway.store.memory import MemoryCounters
 from gateway.upstream.media import Media
 
 SNAPSHOT = Snapshot(Server(), {}, {}, (), {})
@@ -48,7 +50,8 @@ class Courier:
 def house(door: Door, courier: Courier | None = None) -> House:
     upstream = Upstream("openai_chat", openai_chat, door, lambda request: (), ("written",), courier)
     board = Board(lambda: 0.0, lambda: 0.5)
-    return House(SNAPSHOT, {"p": upstream}, Media(), board, Gates(board, lambda: 0.0))
+    grounds = Grounds(Media(), board, Gates(board, lambda: 0.0), MemoryCounters(lambda: 0), Estimates())
+    return House(SNAPSHOT, {"p": upstream}, grounds)
 
 
 async def test_an_empty_house_is_closed_at_once() -> None:

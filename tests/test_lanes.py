@@ -43,6 +43,10 @@ class Script:
         self._steps = list(steps)
         self._whole = whole
 
+    @property
+    def told(self) -> Usage:
+        return Usage()
+
     def feed(self, data: bytes) -> Iterable[Event]:
         return self._steps.pop(0)
 

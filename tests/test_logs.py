@@ -12,6 +12,7 @@ from gateway.core.call import Call, Json, Target
 from gateway.core.errors import Failure, UpstreamError
 from gateway.core.events import Usage
 from gateway.engine.entry import Entry
+from gateway.policy.estimate import Estimates
 from gateway.sinks.logs import Logs, Writer, record
 
 RECORD = {
@@ -28,10 +29,12 @@ def settled() -> Entry:
     call = Call("req_1", "chat", "asked", True, False, body)
     entry = Entry("req_1", "chat", 10.0, 1e9, key="app", model="m", call=call, target=Target("p", "up", {}), status=200)
     refused = UpstreamError(Failure.CREDENTIALS, f"bad key for {PROMPT}", status=401, code="invalid_api_key")
-    entry.note(Target("q", "x", {}), refused.failure, 10, 10.5, refused.noted)
-    entry.note(Target("p", "up", {}), "ok", 10.5, 11)
+    entry.begin(Target("q", "x", {}), 10)
+    entry.note(refused.failure, 10.5, refused.noted)
+    entry.begin(Target("p", "up", {}), 10.5)
+    entry.note("ok", 11)
     entry.usage, entry.first_token = Usage(7, 5), 10.9
-    entry.settle(12.0)
+    entry.settle(12.0, Estimates())
     return entry
 
 

@@ -8,6 +8,7 @@ from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, UpstreamError
 from gateway.core.events import Usage
 from gateway.engine.entry import Entry
+from gateway.policy.estimate import Estimates
 from gateway.sinks.metrics import Metrics
 
 PROMISED = {
@@ -19,9 +20,14 @@ PROMISED = {
     "gateway_usage_missing": ("model", "provider"),
     "gateway_upstream_attempts": ("model", "provider", "outcome"),
     "gateway_failovers": ("model", "provider", "reason"),
+    "gateway_cost_dollars": ("key", "model", "provider"),
+    "gateway_price_missing": ("model", "provider"),
+    "gateway_rate_limited": ("key", "limit"),
     "gateway_in_flight_requests": (),
     "gateway_target_state": ("model", "provider", "target"),
     "gateway_redis_errors": ("kind",),
+    "gateway_ledger_backlog": (),
+    "gateway_limits_shared": (),
     "gateway_config_info": ("hash",),
     "gateway_event_loop_lag_seconds": (),
 }
@@ -48,7 +54,7 @@ def settled(**about: object) -> Entry:
     entry = Entry("id", "chat", 10.0, 1e9, key="app", model="m", call=call, target=Target("p", "up", {}), status=200)
     for name, what in about.items():
         setattr(entry, name, what)
-    entry.settle(12.0)
+    entry.settle(12.0, Estimates())
     return entry
 
 
@@ -104,8 +110,10 @@ def test_a_failed_call_is_not_told_as_missing_usage() -> None:
 def test_attempts_and_what_they_led_to() -> None:
     metrics = Metrics()
     entry = settled()
-    entry.note(Target("a", "x", {}), Failure.RATE_LIMITED, 10, 11)
-    entry.note(Target("b", "x", {}), "ok", 11, 12)
+    entry.begin(Target("a", "x", {}), 10)
+    entry.note(Failure.RATE_LIMITED, 11)
+    entry.begin(Target("b", "x", {}), 11)
+    entry.note("ok", 12)
     metrics(entry)
     samples = read(metrics)
     assert value(samples, "gateway_upstream_attempts_total", model="m", provider="a", outcome="rate_limited") == 1

@@ -23,6 +23,9 @@ cli = typer.Typer(
 providers = typer.Typer(help="The providers: which there are, whether they are well, which models they list.")
 cli.add_typer(providers, name="providers", no_args_is_help=True)
 
+keys = typer.Typer(help="The keys of clients: those of the configuration, and those made at run time.")
+cli.add_typer(keys, name="keys", no_args_is_help=True)
+
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of text.")]
 
 Config = Annotated[Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")]
@@ -120,6 +123,80 @@ def providers_models(names: Names = None, config: Config = None, as_json: AsJson
     from gateway.cli.providers import show_models
 
     raise typer.Exit(show_models(config, names or [], as_json=as_json))
+
+
+Name = Annotated[str, typer.Argument(help="How the key is called in logs, metrics and the ledger.")]
+Kept = Annotated[Path | None, typer.Option("--config", help="The configuration that names the database.")]
+
+
+@keys.command("create")
+def keys_create(
+    name: Name,
+    models: Annotated[list[str] | None, typer.Option(help="Names or patterns, such as gpt-4o,claude-*; all.")] = None,
+    rpm: Annotated[str | None, typer.Option(help="Requests a minute, such as 600.")] = None,
+    tpm: Annotated[str | None, typer.Option(help="Tokens a minute, such as 1M.")] = None,
+    concurrent: Annotated[str | None, typer.Option(help="Calls at once, such as 40.")] = None,
+    budget_usd: Annotated[str | None, typer.Option(help="US dollars in each window, such as 50.")] = None,
+    budget_tokens: Annotated[str | None, typer.Option(help="Tokens in each window, such as 10M.")] = None,
+    every: Annotated[str | None, typer.Option(help="The window of the budget: hour, day, week or month.")] = None,
+    expires: Annotated[str | None, typer.Option(help="A date or a time, such as 2027-01-01.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high: who is let in under overload.")] = None,
+    config: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it: this once."""
+    from gateway.cli.keys import Options, create
+
+    options = Options(models or [], rpm, tpm, concurrent, budget_usd, budget_tokens, every, expires, priority)
+    raise typer.Exit(create(config, name, options, as_json=as_json))
+
+
+@keys.command("list")
+def keys_list(config: Kept = None, as_json: AsJson = False) -> None:
+    """Show the keys, but not themselves."""
+    from gateway.cli.keys import list_all
+
+    raise typer.Exit(list_all(config, as_json=as_json))
+
+
+@keys.command("rotate")
+def keys_rotate(
+    name: Name,
+    overlap: Annotated[str, typer.Option(help="How long the old key stays valid; 0s ends it now.")] = "24h",
+    config: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in the place of an old one, and print it."""
+    from gateway.cli.keys import rotate
+
+    raise typer.Exit(rotate(config, name, overlap, as_json=as_json))
+
+
+@keys.command("revoke")
+def keys_revoke(name: Name, config: Kept = None, as_json: AsJson = False) -> None:
+    """End a key for good, and the one that it has replaced."""
+    from gateway.cli.keys import revoke
+
+    raise typer.Exit(revoke(config, name, as_json=as_json))
+
+
+@cli.command()
+def usage(
+    by: Annotated[str, typer.Option(help="key, model, provider, outcome, day or hour (UTC).")] = "key",
+    since: Annotated[str | None, typer.Option(help="How long ago, such as 24h, or a date. Whole hours count.")] = "7d",
+    until: Annotated[str | None, typer.Option(help="The same; without it, until now.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key's calls.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only calls to this public name.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only calls that this provider served.")] = None,
+    config: Kept = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets: exact numbers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what calls came to: tokens and dollars, out of the ledger."""
+    from gateway.cli.usage import Asked, run
+
+    asked = Asked(by, since, until, key, model, provider)
+    raise typer.Exit(run(config, asked, as_csv=as_csv, as_json=as_json))
 
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")]

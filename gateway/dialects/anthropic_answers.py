@@ -75,6 +75,11 @@ class Decoder:
         if not self._story.done:
             raise UpstreamError(Failure.TRUNCATED, "the stream ended without its full stop")
 
+    @property
+    def told(self) -> Usage:
+        """`message_start` tells what the prompt counts, and sums are told on the way."""
+        return self._story.usage
+
     def _tell(self, frames: Iterable[Frame]) -> Iterator[Event]:
         with malformed("an event that makes no sense"):
             for frame in frames:
@@ -189,7 +194,12 @@ class _Story:
             yield Refusal(self._explained)
         yield Finished(FINISH.get(self._stopped) or ("tool_calls" if self._calls else "stop"))
         if self._usage:
-            yield UsageReported(_usage(self._usage))
+            yield UsageReported(self.usage)
+
+    @property
+    def usage(self) -> Usage:
+        """What has been counted so far."""
+        return _usage(self._usage)
 
     def error(self, event: Json) -> Iterable[Event]:
         raise failure_in(event) or UpstreamError(Failure.MALFORMED, "an error that says nothing")

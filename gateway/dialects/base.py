@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.core.call import Call, Target, UpstreamReply, UpstreamRequest
 from gateway.core.embedded import Embedded
 from gateway.core.errors import UpstreamError
-from gateway.core.events import Event
+from gateway.core.events import Event, Usage
 
 
 class StreamDecoder(Protocol):
@@ -22,6 +22,10 @@ class StreamDecoder(Protocol):
 
     def end(self) -> Iterable[Event]:
         """The connection has ended. Raises UpstreamError unless the grammar's own full stop was seen."""
+
+    @property
+    def told(self) -> Usage:
+        """As much usage as the upstream has told so far: what is known of an answer that is cut."""
 
 
 class Dialect(Protocol):

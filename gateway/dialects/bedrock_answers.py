@@ -59,6 +59,9 @@ MALFORMED_REASONS = frozenset({"malformed_model_output", "malformed_tool_use"})
 class Decoder:
     """Tells one stream as events."""
 
+    told = Usage()
+    """Nothing is told before the end."""
+
     def __init__(self) -> None:
         self._messages = Messages()
         self._story = _Story()

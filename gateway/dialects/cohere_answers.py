@@ -70,6 +70,9 @@ def answer(reply: UpstreamReply) -> Iterator[Event]:
 class Decoder:
     """Tells one stream as events."""
 
+    told = Usage()
+    """Nothing is told before the end."""
+
     def __init__(self) -> None:
         self._frames = Frames()
         self._story = _Story()

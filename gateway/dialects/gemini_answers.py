@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +88,11 @@ class Decoder:
             raise
         with malformed("the end of a stream"):
             yield from self._story.end()
+
+    @property
+    def told(self) -> Usage:
+        """Each chunk tells what has been counted so far."""
+        return self._story.told
 
     def _told(self, frame: Frame) -> Iterator[Event]:
         with malformed("an event that is no chunk"):
@@ -164,6 +170,13 @@ class _Story:
         usage = _usage(self._usage)
         if usage.total:
             yield UsageReported(usage)
+
+    @property
+    def told(self) -> Usage:
+        """What has been counted so far, if it can be read."""
+        with suppress(TypeError, AttributeError):
+            return _usage(self._usage)
+        return Usage()
 
     def _begin(self, index: Any) -> _Candidate:
         if type(index) is not int or index < 0:

@@ -189,6 +189,11 @@ class Decoder:
         if not was_done:
             yield from _reported(self._chunks.usage)
 
+    @property
+    def told(self) -> Usage:
+        """Some servers tell with each chunk what has been counted so far."""
+        return self._chunks.usage or Usage()
+
     def _told(self, heard: Iterator[Heard]) -> Iterator[Event]:
         for each in heard:
             if each.chunk is not None:

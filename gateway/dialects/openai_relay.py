@@ -48,6 +48,9 @@ class Relay:
         self._mould: Mould | None = None
         self._cuts_usage = False
 
+    told = Usage()
+    """Whatever is told of usage is `usage` at once: nothing but the final counts, or sums of all that was counted."""
+
     def feed(self, data: bytes) -> bytes:
         """What to send to the client now. Raises UpstreamError when the upstream says it failed, or makes no sense."""
         if self._mould is not None and self._chunks.at_rest and (length := self._mould.holds(data)):

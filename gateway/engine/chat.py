@@ -58,7 +58,7 @@ def _send(visit: Visit, attempt: Attempt, upstream: Upstream) -> Awaitable[Excha
 async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:
     reply = await waiting(reply_of(exchange, ANSWER_LIMIT), visit)
     told = answer(visit.call, upstream.grammar, upstream.dialect, reply, int(visit.entry.time))
-    visit.entry.usage, visit.entry.carried = told.usage, told.carried
+    visit.entry.heard(told.usage, told.carried)
     await visit.client.whole(told.body)
 
 
@@ -72,7 +72,7 @@ async def _stream(visit: Visit, attempt: Attempt, upstream: Upstream, exchange: 
     try:
         await _carry(visit, attempt, exchange, way, since)
     finally:
-        visit.entry.usage, visit.entry.carried = way.usage, way.carried
+        visit.entry.heard(way.usage, way.carried, way.told)
 
 
 async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane, since: float) -> None:
@@ -93,6 +93,8 @@ async def _carry(visit: Visit, attempt: Attempt, exchange: Exchange, way: Lane, 
     out = way.end()
     if not entry.committed:
         _commit(visit, attempt, since)
+    entry.heard(way.usage, way.carried)
+    await client.conclude()
     await client.write(out)
     await client.finish()
 

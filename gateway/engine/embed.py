@@ -21,7 +21,6 @@ from gateway.engine.visit import (
     reply_of,
     waiting,
 )
-from gateway.policy import estimate
 from gateway.routing.plan import Attempt
 from gateway.surfaces import openai_embeddings
 
@@ -45,7 +44,7 @@ async def embed(visit: Visit, attempt: Attempt) -> None:
     replies = await waiting(_replies(visit, attempt, upstream, requests), visit)
     embedded = joined([dialect.answer(reply) for reply in replies])
     _check_number(embedded, call)
-    usage = embedded.usage or estimate.usage(call.size, 0)
+    usage = embedded.usage or visit.house.estimates.cut(call, target, 0)
     body = openai_embeddings.answer(embedded, call, usage)
     entry.usage, entry.usage_source = usage, "reported" if embedded.usage else "estimated"
     await visit.client.whole(body)

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from gateway.core.call import Call, Target
-from gateway.core.errors import Failure, GatewayError, Overloaded, UpstreamError
+from gateway.core.errors import Failure, GatewayError, LimitExceeded, Overloaded, UpstreamError
 from gateway.core.events import Usage
-from gateway.policy import estimate
+from gateway.policy.estimate import Estimates
+from gateway.ports import Reservation, Standing
 
 Outcome = Literal["ok", "client_error", "limited", "upstream_error", "truncated", "cancelled"]
 UsageSource = Literal["reported", "estimated", "none"]
 
 CLIENT_CLOSED = 499
 """The status of a call whose client hung up: nginx's, and what every dashboard knows."""
+
+NOTHING = Usage()
 
 PASSED_ON = frozenset({Failure.REJECTED, Failure.UNSUPPORTED, Failure.CONTEXT_TOO_LONG, Failure.CONTENT_FILTERED})
 """Failures that are the request's own fault, whoever noticed it."""
@@ -42,6 +45,8 @@ class Entry:
     started: float
     time: float
     """When it began, in seconds since 1970."""
+    record_id: str = ""
+    """Unlike that of any other call; `id` is, unless the client chose it."""
     key: str = ""
     model: str = ""
     """The public name as configured, once it was found: never what a client made up."""
@@ -49,26 +54,58 @@ class Entry:
     target: Target | None = None
     """The last one that was tried: the one that served, if the outcome is `ok`."""
     tried: list[Tried] = field(default_factory=list)
+    under_way: tuple[Target, float] | None = None
+    """The attempt that is being made, and since when."""
     dropped: tuple[str, ...] = ()
     status: int = 0
     outcome: Outcome = "ok"
     error: GatewayError | None = None
     usage: Usage | None = None
     usage_source: UsageSource = "none"
+    told: Usage = NOTHING
+    """What the provider has said of its usage on the way, where it has not said all of it."""
     carried: int = 0
     """Characters of output that went to the client."""
+    cost: int | None = None
+    """Micro-dollars; None where nothing was used, or no price is known."""
+    lost: list[tuple[Target, Usage]] = field(default_factory=list)
+    """What attempts have used that failed after all."""
+    reservation: Reservation | None = None
+    """What was reserved for it, until it is settled."""
+    standings: tuple[Standing, ...] = ()
+    """How the limits of its key stood when it was let in, itself included; or the one that did not let it in."""
     first_token: float | None = None
     waited: float = 0.0
     """Seconds spent waiting for upstreams."""
     ended: float = 0.0
+    """When its books were closed."""
 
-    def note(self, target: Target, outcome: str, since: float, now: float, said: str = "") -> None:
-        """One attempt has ended."""
-        self.tried.append(Tried(target.provider, target.model, outcome, (now - since) * 1000, said))
+    def begin(self, target: Target, now: float) -> None:
+        """An attempt begins."""
+        self.target, self.under_way = target, (target, now)
+
+    def note(self, outcome: str, now: float, said: str = "") -> None:
+        """It has ended. Noted once: when the books are closed before the answer is finished, it has gone well."""
+        if self.under_way is not None:
+            target, since = self.under_way
+            self.under_way = None
+            self.tried.append(Tried(target.provider, target.model, outcome, (now - since) * 1000, said))
+
+    def heard(self, usage: Usage | None, carried: int, told: Usage = NOTHING) -> None:
+        """What the attempt has come to so far. Once the books are closed they stay as they are."""
+        if not self.ended:
+            self.usage, self.carried, self.told = usage, carried, told
+
+    def lose(self) -> None:
+        """The attempt has come to nothing. What it is known to have used is on the provider's bill all the same."""
+        used = self.told if self.usage is None else self.usage
+        if self.target is not None and used.total:
+            self.lost.append((self.target, used))
+        self.usage, self.told, self.carried = None, NOTHING, 0
 
     def sheet(self) -> Entry:
         """A blank entry of the same call, for an attempt that runs beside others."""
-        sheet = Entry(self.id, self.endpoint, self.started, self.time, self.key, self.model, self.call)
+        sheet = Entry(self.id, self.endpoint, self.started, self.time, key=self.key, model=self.model, call=self.call)
         sheet.waited = self.waited
         return sheet
 
@@ -76,6 +113,9 @@ class Entry:
         """What an attempt that ran beside others came to."""
         self.target, self.dropped, self.first_token = sheet.target, sheet.dropped, sheet.first_token
         self.usage, self.usage_source, self.carried = sheet.usage, sheet.usage_source, sheet.carried
+        self.told = sheet.told
+        self.reservation, self.standings = sheet.reservation, sheet.standings
+        self.under_way = sheet.under_way
         self.waited = sheet.waited
 
     def failed(self, error: GatewayError) -> None:
@@ -84,7 +124,7 @@ class Entry:
         self.status = self.status or error.status
         if self.committed:
             self.outcome = "truncated"
-        elif isinstance(error, Overloaded):
+        elif isinstance(error, Overloaded | LimitExceeded) or _is_spent(error):
             self.outcome = "limited"
         elif isinstance(error, UpstreamError) and error.failure not in PASSED_ON:
             self.outcome = "upstream_error"
@@ -95,13 +135,19 @@ class Entry:
         """The client is gone."""
         self.status, self.outcome = CLIENT_CLOSED, "cancelled"
 
-    def settle(self, now: float) -> None:
+    def settle(self, now: float, estimates: Estimates) -> None:
         """Closes the books: no upstream that stayed silent costs anything, and what came unreported is estimated."""
         self.ended = now
-        if self.usage is None and self.call is not None and self.carried:
-            self.usage, self.usage_source = estimate.usage(self.call.size, self.carried), "estimated"
-        elif self.usage is not None and self.usage_source == "none":
-            self.usage_source = "reported"
+        self.note("ok", now)
+        if self.usage is not None or self.lost:
+            self.usage_source = "reported" if self.usage_source == "none" else self.usage_source
+        if self.usage is None and self.call is not None and self.target is not None and self._answered:
+            self.usage, self.usage_source = estimates.cut(self.call, self.target, self.carried, self.told), "estimated"
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the last target has said anything, be it only what the prompt counts."""
+        return self.committed or self.carried > 0 or self.told.total > 0 or self.outcome == "ok"
 
     @property
     def committed(self) -> bool:
@@ -120,6 +166,10 @@ class Entry:
     def overhead(self, now: float) -> float:
         """Seconds so far that were not spent waiting for an upstream."""
         return max(0.0, now - self.started - self.waited)
+
+
+def _is_spent(error: GatewayError) -> bool:
+    return isinstance(error, UpstreamError) and error.failure is Failure.SPENT
 
 
 Sink = Callable[[Entry], None]

@@ -72,7 +72,12 @@ class _Heat:
         own = self._visit._replace(client=_Runner(self, sheet, self._visit.client), entry=sheet)
         task = asyncio.get_running_loop().create_task(self._run(own, attempt))
         self._attempts.add(task)
-        task.add_done_callback(lambda _: self._news.set())
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._news.set()
+        if not task.cancelled():
+            task.exception()  # asyncio complains of those that nobody asks for, and `finish` goes with the winner
 
     async def has_news(self, within: float) -> bool:
         """Whether anything has been said, or has failed, after so many seconds at most."""
@@ -87,8 +92,16 @@ class _Heat:
             raise asyncio.CancelledError
         self._winner = asyncio.current_task()
         await _end(task for task in self._attempts if task is not self._winner)
-        self._visit.entry.adopt(sheet)
+        self._visit.house.toll.adopt(self._visit.entry, sheet)
         self._news.set()
+
+    def report(self, sheet: Entry) -> None:
+        """The winner's answer is complete."""
+        entry = self._visit.entry
+        sheet.note("ok", self._visit.clock())
+        self._visit.house.toll.adopt(entry, sheet)
+        entry.tried += sheet.tried
+        sheet.tried = []
 
     async def finish(self) -> None:
         """Waits for the winner's end, or for the last failure, and raises that."""
@@ -114,10 +127,18 @@ class _Heat:
             await self._try_once(visit, attempt)
         finally:
             sheet, entry = visit.entry, self._visit.entry
-            if self._winner in (None, asyncio.current_task()):
-                entry.adopt(sheet)
+            if entry.ended:
+                pass  # it has been reported
+            elif self._winner in (None, asyncio.current_task()):
+                if self._winner is None:
+                    entry.lose()
+                self._visit.house.toll.adopt(entry, sheet)
                 entry.tried += sheet.tried
+                entry.lost += sheet.lost
             else:
+                self._visit.house.toll.give_back(sheet)
+                sheet.lose()
+                entry.lost += sheet.lost
                 entry.tried += [self._outpaced(tried, attempt) for tried in sheet.tried]
 
     def _outpaced(self, tried: Tried, attempt: Attempt) -> Tried:
@@ -158,14 +179,22 @@ class _Runner:
         return self._client.gone
 
     async def write(self, data: bytes) -> None:
-        if not self._heard:
-            await self._heat.claim(self._sheet)
-            self._heard = True
+        await self._be_heard()
         await self._client.write(data)
+
+    async def conclude(self) -> None:
+        await self._be_heard()  # of an answer that came whole nothing was written yet
+        self._heat.report(self._sheet)
+        await self._client.conclude()
 
     async def finish(self) -> None:
         await self._client.finish()
 
     async def whole(self, body: bytes) -> None:
-        await self._heat.claim(self._sheet)
+        await self._be_heard()
         await self._client.whole(body)
+
+    async def _be_heard(self) -> None:
+        if not self._heard:
+            await self._heat.claim(self._sheet)
+            self._heard = True

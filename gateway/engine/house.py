@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NamedTuple
 
 from gateway.config.snapshot import Snapshot
 from gateway.dialects.base import Dialect
 from gateway.engine.admission import Gates
-from gateway.ports import Authorize, Credentials, Media, Transport
+from gateway.engine.toll import Toll
+from gateway.policy.estimate import Estimates
+from gateway.ports import Authorize, Counters, Credentials, Media, Transport
 from gateway.routing.board import Board
 
 
@@ -34,17 +37,24 @@ class Upstream:
         return self.written_secrets + self.credentials.secrets if self.credentials else self.written_secrets
 
 
+class Grounds(NamedTuple):
+    """What houses stand on, one after the other: no configuration makes a provider well, or a budget full."""
+
+    media: Media
+    board: Board
+    gates: Gates
+    counters: Counters
+    estimates: Estimates
+
+
 class House:
     """What a call runs on, from its first to its last moment: `with live.house as house`."""
 
-    def __init__(
-        self, snapshot: Snapshot, upstreams: Mapping[str, Upstream], media: Media, board: Board, gates: Gates
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, upstreams: Mapping[str, Upstream], grounds: Grounds) -> None:
         self.snapshot = snapshot
         self.upstreams = upstreams
-        self.media = media
-        self.board = board
-        self.gates = gates
+        self.media, self.board, self.gates, counters, self.estimates = grounds
+        self.toll = Toll(snapshot, counters, self.estimates)
         self.visitors = 0
         self._retiring: asyncio.Future[None] | None = None
 

@@ -15,6 +15,8 @@ from gateway.dialects.openai_mould import Whole
 from gateway.dialects.openai_relay import HELD_BYTES, HELD_EVENTS, Relay
 from gateway.surfaces.openai_encoder import Encoder, whole
 
+NOTHING = Usage()
+
 SAME_GRAMMAR = frozenset({("chat", "openai_chat"), ("chat", "mistral")})
 """(endpoint, dialect) pairs in which answers come in the client's own grammar."""
 
@@ -27,6 +29,10 @@ class Lane(Protocol):
     usage: Usage | None
     carried: int
     """Characters of output handed on."""
+
+    @property
+    def told(self) -> Usage:
+        """What the upstream has said of its usage on the way, for as long as it has not said all of it."""
 
     def feed(self, data: bytes) -> bytes:
         """What to send to the client now; nothing while the opening is held. Raises UpstreamError."""
@@ -49,6 +55,10 @@ class Translated:
         self.spoke = False
         self.usage: Usage | None = None
         self.carried = 0
+
+    @property
+    def told(self) -> Usage:
+        return self._decoder.told if self.usage is None else NOTHING
 
     def feed(self, data: bytes) -> bytes:
         return self._spell(self._decoder.feed(data))
@@ -119,6 +129,8 @@ def _encoder(call: Call, created: int) -> Encoder:
 
 class _Told:
     """A stream decoder that has heard everything already."""
+
+    told = NOTHING
 
     def __init__(self, events: list[Event]) -> None:
         self._events = events

@@ -24,6 +24,9 @@ from gateway.ports import Clock, Random
 from gateway.routing.candidates import FULL
 from gateway.routing.plan import Attempt, Plan, Route, attempts
 
+PASSING = FULL | {Failure.SPENT}
+"""Failures that pass by themselves: the client is told of the target that takes calls again first."""
+
 WAYS: Mapping[str, Callable[[Visit, Attempt], Coroutine[Any, Any, None]]] = {"chat": chat, "embeddings": embed}
 """By endpoint: what one attempt does, from asking the upstream to answering the client."""
 
@@ -79,7 +82,7 @@ def _after(failure: UpstreamError, plan: Plan, entry: Entry) -> Attempt:
     try:
         return plan.send(failure)
     except StopIteration as end:
-        if failure.failure in FULL and end.value is not None:
+        if failure.failure in PASSING and end.value is not None:
             failure.retry_after = end.value
         # SDKs try again by themselves; what has been tried to the end here would only be multiplied by that.
         if failure.failure is Failure.BILLING or (len(entry.tried) > 1 and failure.retry_after is None):
@@ -90,10 +93,13 @@ def _after(failure: UpstreamError, plan: Plan, entry: Entry) -> Attempt:
 async def try_once(visit: Visit, attempt: Attempt) -> None:
     """One attempt, told to the board and noted in the entry however it ends."""
     house, entry, clock, target = visit.house, visit.entry, visit.clock, attempt.target
-    entry.target = target
+    limits = house.toll.limits(entry.key, target)
+    if limits or entry.reservation is not None:
+        await house.toll.reserve(limits, visit.call, target, entry)
     if target.concurrent is not None:
         await _turn(visit, target)
     since, outcome, said = clock(), "cancelled", ""
+    entry.begin(target, since)
     probe = house.board.begin(target, again=attempt.again)
     try:
         if visit.client.gone:  # while the call waited for its turn
@@ -105,6 +111,8 @@ async def try_once(visit: Visit, attempt: Attempt) -> None:
         failure.conceal(house.upstreams[target.provider].secrets)
         outcome, said = failure.failure, failure.noted
         house.board.failed(target, since, attempt.model, failure)
+        if not entry.committed:
+            entry.lose()
         raise
     except GatewayError:
         outcome = "refused"  # by ourselves: nothing was asked
@@ -112,7 +120,7 @@ async def try_once(visit: Visit, attempt: Attempt) -> None:
     finally:
         house.board.end(target, probe=probe)
         house.gates.left(target)
-        entry.note(target, outcome, since, clock(), said)
+        entry.note(outcome, clock(), said)
 
 
 async def _turn(visit: Visit, target: Target) -> None:

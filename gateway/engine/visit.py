@@ -30,6 +30,9 @@ class Client(Protocol):
     async def write(self, data: bytes) -> None:
         """The next piece of a streamed answer."""
 
+    async def conclude(self) -> None:
+        """All that is known of the call is in its entry: to be called before the client can tell that it has ended."""
+
     async def finish(self) -> None:
         """The streamed answer is complete."""
 

@@ -28,6 +28,9 @@ failed together. There is only one second try, so nothing needs to grow."""
 LONGEST_WAIT = 5.0
 """Seconds that a call waits for a target that is full, if there is no other. Longer waits are the client's to make."""
 
+NOT_ASKED = frozenset({Failure.UNSUPPORTED, Failure.SPENT})
+"""Failures that take no attempt, because nothing was sent."""
+
 MORE: dict[Failure, Callable[[Model], tuple[str, ...]]] = {
     Failure.CONTEXT_TOO_LONG: lambda model: model.context_fallbacks,
     Failure.CONTENT_FILTERED: lambda model: model.content_fallbacks,
@@ -69,10 +72,11 @@ def attempts(route: Route) -> Plan:
     """Attempts for a call: its model's targets, then those of its fallbacks, none of them visited twice without need.
 
     Send in the failure of each attempt; or nothing, once the `delay` of one is over. The generator returns when nothing
-    more may be tried: with the seconds after which a target that is full takes calls again, where that is known.
+    more may be tried: with the seconds after which a target takes calls again that is full or spent, if that is known.
     Raises UpstreamError if there is nobody to ask, or not any more after a delay.
     """
     left, candidates, patience = route.model.attempts, None, route.clock() + LONGEST_WAIT
+    waits: list[float] = []
     attempt: Attempt | None = _plainly(route)
     if attempt is None:
         candidates = _candidates(route)
@@ -89,13 +93,16 @@ def attempts(route: Route) -> Plan:
         if failure is None:
             attempt = _second(attempt, candidates, route)
             continue
-        if failure.failure is not Failure.UNSUPPORTED:  # then nothing was asked
+        if failure.failure not in NOT_ASKED:
             left -= 1
+        elif failure.retry_after is not None:
+            waits.append(failure.retry_after)
         if left <= 0:
             break
         attempt = _again(attempt, failure, candidates, route, left) or _elsewhere(attempt, failure, candidates, route)
-    full = candidates.soonest() if candidates else None
-    return full[1] if full else None
+    if candidates and (full := candidates.soonest()):
+        waits.append(full[1])
+    return min(waits, default=None)
 
 
 def _plainly(route: Route) -> Attempt | None:

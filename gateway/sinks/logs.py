@@ -20,6 +20,7 @@ import orjson
 
 from gateway.core.call import Json
 from gateway.core.events import Usage
+from gateway.core.money import dollars
 from gateway.engine.entry import Entry, Tried
 
 BACKLOG = 2000
@@ -139,6 +140,7 @@ def record(entry: Entry) -> Json:
         "cache_write_tokens": usage.cache_write,
         "reasoning_tokens": usage.reasoning,
         "usage_source": entry.usage_source,
+        "cost_usd": None if entry.cost is None else dollars(entry.cost),
         "latency_ms": _ms(entry.ended - entry.started),
         "first_token_ms": None if entry.first_token is None else _ms(entry.first_token - entry.started),
         "overhead_ms": _ms(entry.overhead(entry.ended)),

@@ -15,7 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from gateway.core.errors import LimitExceeded
 from gateway.core.events import Usage
+from gateway.core.money import MICROS_PER_DOLLAR
 from gateway.engine.entry import Entry, Tried
 
 Labels = tuple[str, ...]
@@ -42,14 +44,15 @@ class Cell:
 class Counter:
     """A family of counters: one cell per combination of label values."""
 
-    def __init__(self, name: str, help_text: str, labels: Labels) -> None:
-        self.name, self.help_text, self.labels = name, help_text, labels
+    def __init__(self, name: str, help_text: str, labels: Labels, scale: int = 1) -> None:
+        self.name, self.help_text, self.labels, self.scale = name, help_text, labels, scale
+        """`scale` is how many of what is counted make one of what is shown."""
         self.series: defaultdict[Labels, Cell] = defaultdict(Cell)
 
     def collect(self) -> Metric:
         family = CounterMetricFamily(self.name, self.help_text, labels=self.labels)
         for labels, cell in self.series.items():
-            family.add_metric(labels, cell.value)
+            family.add_metric(labels, cell.value if self.scale == 1 else cell.value / self.scale)
         return family
 
 
@@ -117,6 +120,13 @@ class Metrics(Collector):
             "gateway_overhead_seconds", "Time of a call not spent waiting for an upstream", ("endpoint",), QUICK
         )
         self.tokens = Counter("gateway_tokens", "Tokens, by kind", ("key", "model", "provider", "type"))
+        self.cost = Counter("gateway_cost_dollars", "What calls cost", ("key", "model", "provider"), MICROS_PER_DOLLAR)
+        self.price_missing = Counter(
+            "gateway_price_missing", "Calls that cost something nobody knows", ("model", "provider")
+        )
+        self.rate_limited = Counter(
+            "gateway_rate_limited", "Calls that a key's limits left no room for", ("key", "limit")
+        )
         self.usage_missing = Counter(
             "gateway_usage_missing", "Answers whose provider reported no usage", ("model", "provider")
         )
@@ -132,6 +142,10 @@ class Metrics(Collector):
             "gateway_target_state",
             "Where calls may go now: 0 ready, 1 cooling down, 2 ejected",
             ("model", "provider", "target"),
+        )
+        self.ledger_backlog = Gauge("gateway_ledger_backlog", "Records of calls that are not in the database yet")
+        self.limits_shared = Gauge(
+            "gateway_limits_shared", "Whether limits are counted with all other replicas: 1, or by shares: 0"
         )
         self.redis_errors = Counter("gateway_redis_errors", "What went wrong with Redis", ("kind",))
         self.config_info = Gauge("gateway_config_info", "The configuration in force, by its SHA-256", ("hash",))
@@ -151,6 +165,11 @@ class Metrics(Collector):
         """What Prometheus reads."""
         return generate_latest(self._registry)
 
+    @property
+    def calls_under_way(self) -> bool:
+        """Whether there are any."""
+        return self.in_flight.series[()] > 0
+
     def entered(self, change: int) -> None:
         """A call has come (+1) or gone (-1)."""
         self.in_flight.series[()] += change
@@ -162,6 +181,14 @@ class Metrics(Collector):
     def targets(self, standings: Iterable[tuple[Labels, int]]) -> None:
         """Each target of each model stands there now."""
         self.target_state.series = dict(standings)
+
+    def behind(self, records: int) -> None:
+        """So many records wait on the disk to be carried into the database."""
+        self.ledger_backlog.series[()] = records
+
+    def limits_are_shared(self, shared: bool) -> None:
+        """Limits are counted in Redis, or are not any more."""
+        self.limits_shared.series[()] = float(shared)
 
     def redis_failed(self, kind: str) -> None:
         """Redis did not do what it was asked to."""
@@ -186,6 +213,12 @@ class Metrics(Collector):
             self.usage_missing.series[row.way].value += 1
         if entry.usage is not None:
             self._count_tokens(entry.usage, row)
+            if entry.cost is None:
+                self.price_missing.series[row.way].value += 1
+            else:
+                self.cost.series[row.payer].value += entry.cost
+        if isinstance(entry.error, LimitExceeded):
+            self.rate_limited.series[entry.key, entry.error.what].value += 1
         self._count_attempts(entry.tried, row)
 
     def _count_tokens(self, usage: Usage, row: _Row) -> None:

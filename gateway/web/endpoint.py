@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway.config.snapshot import Key, Model, Snapshot
@@ -44,6 +45,8 @@ class Office:
     entered: Callable[[int], None]
     """Told +1 and -1 as calls come and go."""
     shedding: Shedding
+    keep: Callable[[Entry], None] = lambda entry: None
+    """Told of each call once it is known what came of it, and before the client can tell that it has ended."""
     heartbeat: float = HEARTBEAT
 
 
@@ -66,11 +69,13 @@ class Endpoint:
         """Answers one request, whatever it is, and settles its entry exactly once."""
         office = self._office
         headers = told(line.headers)
-        entry = Entry(request_id(headers), self._name, office.clock(), office.now())
-        reply = Reply(line, entry, office.clock, office.heartbeat)
+        id = request_id(headers)
+        entry = Entry(id, self._name, office.clock(), office.now(), record_id(id, headers))
+        house = office.live.house
+        reply = Reply(line, entry, office.clock, partial(self._close_books, house, line), office.heartbeat)
         office.entered(1)
         try:
-            with office.live.house as house:
+            with house:
                 await self._answer(headers, house, entry, line, reply, path_model)
         except GatewayError as error:
             entry.failed(error)
@@ -86,10 +91,8 @@ class Endpoint:
             await reply.refuse(refusal)
         finally:
             reply.close()
-            if line.gone:
-                entry.hung_up()
             office.entered(-1)
-            entry.settle(office.clock())
+            self._close_books(house, line, entry)
             for sink in office.sinks:
                 sink(entry)
 
@@ -113,6 +116,15 @@ class Endpoint:
         if model.on_hangup == "cancel":
             _cancel_when_told(line)
         await serve(call, model, house, reply, entry, office.clock, office.random, patience(headers))
+
+    def _close_books(self, house: House, line: Line, entry: Entry) -> None:
+        """Once for each call: what it has used and cost is known, and is in the journal."""
+        if not entry.ended:
+            if line.gone:
+                entry.hung_up()
+            entry.settle(self._office.clock(), house.estimates)
+            house.toll.settle(entry)
+            self._office.keep(entry)
 
     async def _cancelled(self, line: Line, entry: Entry, reply: Reply) -> None:
         """The client has left, or the server is being stopped under it."""
@@ -166,6 +178,11 @@ def request_id(headers: Told) -> str:
     """The client's own id where it is harmless, else a new one."""
     own = headers.get(b"x-request-id")
     return own.decode("ascii") if own and _REQUEST_ID.match(own) else new_request_id()
+
+
+def record_id(id: str, headers: Told) -> str:
+    """An id that is unlike any other. Whoever sends the same one with all calls would else be charged for one."""
+    return f"{id}:{new_request_id()}" if b"x-request-id" in headers else id
 
 
 async def _body(headers: Told, line: Line, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import lru_cache
 
 import orjson
@@ -11,6 +12,7 @@ from gateway.core.call import Headers
 from gateway.core.errors import GatewayError
 from gateway.engine.entry import Entry
 from gateway.ports import Clock
+from gateway.web.allowance import allowance
 from gateway.web.line import Line, lines
 
 HEARTBEAT = 15.0
@@ -41,10 +43,19 @@ EVENT_STREAM = lines(
 class Reply:
     """Answers one call. The status goes out with the first byte, so until then a call may still fail with its own."""
 
-    def __init__(self, line: Line, entry: Entry, clock: Clock, heartbeat: float = HEARTBEAT) -> None:
+    def __init__(
+        self,
+        line: Line,
+        entry: Entry,
+        clock: Clock,
+        close_books: Callable[[Entry], None],
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
         self._line = line
         self._entry = entry
         self._clock = clock
+        self._close_books = close_books
+        """Called before the client can tell that its answer is complete, whatever it is."""
         self._heartbeat = heartbeat
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
@@ -73,6 +84,10 @@ class Reply:
         if self._line.full:
             await self._drained()
 
+    async def conclude(self) -> None:
+        self._entry.status = self._entry.status or 200  # of one that came whole nothing was written yet
+        self._close_books(self._entry)
+
     async def finish(self) -> None:
         self._no_ping()
         if self._line.full:
@@ -82,6 +97,7 @@ class Reply:
 
     async def whole(self, body: bytes) -> None:
         self._start(200)
+        self._close_books(self._entry)
         self._line.answer(200, JSON + served(self._entry, self._clock()), body)
 
     async def refuse(self, error: GatewayError) -> None:
@@ -91,8 +107,10 @@ class Reply:
         if not self.started:
             self.close()
             self._start(error.status)
+            self._close_books(self._entry)
             self._line.answer(error.status, JSON + lines(refused_headers(self._entry, error)), body)
         else:
+            self._close_books(self._entry)
             await self.write(b"data: " + body + b"\n\n")
             await self.finish()
 
@@ -136,7 +154,9 @@ def request_id(entry: Entry) -> Headers:
 def served(entry: Entry, now: float) -> bytes:
     """Header lines: who answered, after how many attempts, and what the gateway itself took."""
     model = entry.target.model if entry.target else ""
-    who = _who(entry.provider, model, len(entry.tried) + 1, entry.dropped)
+    who = _who(entry.provider, model, len(entry.tried) + (entry.under_way is not None), entry.dropped)
+    if entry.standings:
+        who += lines(allowance(entry.standings))
     return b"x-request-id: %b\r\n%bx-gateway-overhead-ms: %.2f\r\n" % (
         entry.id.encode(),
         who,
@@ -163,6 +183,7 @@ def refused_headers(entry: Entry, error: GatewayError) -> Headers:
         headers += ((b"x-gateway-attempts", b"%d" % len(entry.tried)),)
     if error.status == 401:
         headers += ((b"www-authenticate", b"Bearer"),)
+    headers += allowance(entry.standings)
     wait, retry = error.retry_after, error.should_retry
     if wait is not None:
         headers += ((b"retry-after", b"%d" % -(-wait // 1)), (b"retry-after-ms", b"%d" % -(-wait * 1000 // 1)))

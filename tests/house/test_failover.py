@@ -163,7 +163,7 @@ async def test_five_failures_eject_a_target_and_one_probe_brings_it_back(hedge: 
         assert (standing(running), await shown(running)) == (Standing.EJECTED, 2)
         await calls(running, 5)
         assert ill.received == 25 + 5
-        ill.faults = Faults(first_token_delay=0.2)
+        ill.faults = Faults(first_token_delay=1.0)
         await until(lambda: standing(running) is Standing.READY)
         answered = await asyncio.gather(*(served_by(running, stream=True) for _ in range(20)))
         assert answered.count("p0") == ill.received - 30 == 1

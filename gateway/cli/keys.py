@@ -1,0 +1,190 @@
+"""`gateway keys`: the keys that a configuration declares, and those that are made at run time."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from gateway.admin import views
+from gateway.admin.moments import told
+from gateway.admin.service import Keyring, Listed, Made, places
+from gateway.admin.wanted import Fault, Unreadable
+from gateway.app import now
+from gateway.cli import kept
+from gateway.cli.tables import Cell, show
+from gateway.config import values
+from gateway.config.complaints import quoted
+from gateway.config.resolve import Loaded
+from gateway.config.snapshot import Key
+from gateway.core.money import dollars
+from gateway.store.database import Database
+from gateway.store.keys import Keys
+
+ONCE = "This is the only time that it is shown: what is kept is its SHA-256."
+
+FIELDS = {
+    "name": "NAME",
+    "models": "--models",
+    "limits.requests_per_minute": "--rpm",
+    "limits.tokens_per_minute": "--tpm",
+    "limits.concurrent_requests": "--concurrent",
+    "budget.usd": "--budget-usd",
+    "budget.tokens": "--budget-tokens",
+    "budget.every": "--every",
+    "budget": "the budget (--budget-usd, --budget-tokens, --every)",
+    "expires": "--expires",
+    "priority": "--priority",
+}
+"""How the command line calls the fields of a key."""
+
+STYLES = {"valid": "green", "unreadable": "red", "shadowed": "yellow"}
+"""What is over needs no colour."""
+
+HEADINGS = ("name", "key", "models", "limits", "budget", "expires", "state", "declared")
+
+
+class Options(NamedTuple):
+    """What a key is to be like, as it was typed."""
+
+    models: list[str]
+    rpm: str | None
+    tpm: str | None
+    concurrent: str | None
+    budget_usd: str | None
+    budget_tokens: str | None
+    every: str | None
+    expires: str | None
+    priority: str | None
+
+    def written(self, name: str) -> dict[str, Any]:
+        """The entry of a configuration that would say the same."""
+        limits = {
+            "requests_per_minute": self.rpm,
+            "tokens_per_minute": self.tpm,
+            "concurrent_requests": self.concurrent,
+        }
+        budget = {"usd": self.budget_usd, "tokens": self.budget_tokens, "every": self.every}
+        return {
+            "name": name,
+            "models": [model.strip() for models in self.models for model in models.split(",")],
+            "limits": limits,
+            "budget": budget if any(value is not None for value in budget.values()) else None,
+            "expires": self.expires,
+            "priority": self.priority,
+        }
+
+
+def create(config: Path | None, name: str, options: Options, *, as_json: bool) -> int:
+    """Makes a key, and prints it. Returns the exit status."""
+
+    def work(keyring: Keyring) -> int:
+        _print_made(keyring.create(options.written(name)), as_json=as_json)
+        return 0
+
+    return _run(config, work, as_json=as_json, may_make=True)
+
+
+def list_all(config: Path | None, *, as_json: bool) -> int:
+    """Prints all keys, but not themselves. Returns the exit status."""
+
+    def work(keyring: Keyring) -> int:
+        found = keyring.list()
+        if as_json:
+            kept.print_json({"ok": True, "keys": [views.of_key(each) for each in found]})
+        else:
+            show(HEADINGS, map(_row, found))
+        return 0
+
+    return _run(config, work, as_json=as_json)
+
+
+def rotate(config: Path | None, name: str, overlap: str, *, as_json: bool) -> int:
+    """Makes a new key in the place of an old one, and prints it. Returns the exit status."""
+
+    def work(keyring: Keyring) -> int:
+        try:
+            seconds = values.seconds(overlap)
+        except ValueError as error:
+            raise Unreadable([Fault("overlap", f"{quoted(overlap)} {error}")]) from None
+        made = keyring.rotate(name, seconds)
+        _print_made(made, as_json=as_json)
+        until = made.listed.previous_until
+        words = f"The key before it stays valid until {told(until)}." if until else "The key before it has ended."
+        print(words, file=sys.stderr)
+        return 0
+
+    return _run(config, work, as_json=as_json)
+
+
+def revoke(config: Path | None, name: str, *, as_json: bool) -> int:
+    """Ends a key. Returns the exit status."""
+
+    def work(keyring: Keyring) -> int:
+        ended = keyring.revoke(name)
+        if as_json:
+            kept.print_json({"ok": True, **views.of_key(ended)})
+        else:
+            print(f"The key {quoted(name)} is revoked. Its name is not given again.")
+        return 0
+
+    return _run(config, work, as_json=as_json)
+
+
+def _run(config: Path | None, work: Callable[[Keyring], int], *, as_json: bool, may_make: bool = False) -> int:
+    def with_keyring(loaded: Loaded, database: Database) -> int:
+        return work(Keyring(Keys(database), loaded.snapshot, places(loaded), now))
+
+    return kept.run(config, with_keyring, as_json=as_json, name=_option, may_make=may_make)
+
+
+def _option(field: str) -> str:
+    field = re.sub(r"\[\d+\]$", "", field)
+    return FIELDS.get(field, f"--{field}")
+
+
+def _print_made(made: Made, *, as_json: bool) -> None:
+    """The key, and nothing else, goes to standard output, where a script takes it from."""
+    if as_json:
+        kept.print_json({"ok": True, **views.of_made(made)})
+        return
+    print(made.key.reveal(), flush=True)
+    print(ONCE, file=sys.stderr)
+
+
+def _row(listed: Listed) -> tuple[Cell, ...]:
+    key, shown = listed.key, f"{listed.shown}..." if listed.shown else "-"
+    state = Text(_state(listed), STYLES.get(listed.state, "dim"))
+    place = listed.place or "database"
+    if key is None:
+        return (listed.name, shown, "?", "?", "?", "?", state, place)
+    models = ", ".join(key.models) or "all"
+    limits, budget = ", ".join(_limits(key)) or "-", _budget(key) or "-"
+    return (listed.name, shown, models, limits, budget, told(key.expires) if key.expires else "-", state, place)
+
+
+def _state(listed: Listed) -> str:
+    if listed.revoked is not None:
+        return f"revoked {told(listed.revoked)}"
+    if listed.previous_until is not None and listed.state == "valid":
+        return f"valid, and the key before it until {told(listed.previous_until)}"
+    return listed.state
+
+
+def _limits(key: Key) -> Iterator[str]:
+    units = ("requests a minute", "tokens a minute", "at once")
+    return (f"{most:,} {unit}" for most, unit in zip(key.limits, units, strict=True) if most is not None)
+
+
+def _budget(key: Key) -> str:
+    if key.budget is None:
+        return ""
+    usd = "" if key.budget.usd_micros is None else f"${dollars(key.budget.usd_micros):,.15g}"
+    tokens = "" if key.budget.tokens is None else f"{key.budget.tokens:,} tokens"
+    return (
+        f"{' and '.join(filter(None, (usd, tokens)))} a{'n' if key.budget.every == 'hour' else ''} {key.budget.every}"
+    )
