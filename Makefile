@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SDKS := .sdk
 PORTION ?= tests
 
-.PHONY: run test lint types unit faults format bench schema docs prices clean
+.PHONY: run test lint types unit accounts faults format bench schema docs prices clean
 
 run: $(VENV)/.run  ## start the gateway on 127.0.0.1:4000, with the providers found in the environment
 	$(BIN)/gateway serve $(ARGS)
@@ -39,6 +39,9 @@ prices: $(VENV)/.run  ## what is known of models, anew; what it prints is to be 
 	$(PIP) --upgrade --target .prices genai-prices
 	$(PIP) --upgrade --no-deps --target .prices litellm
 	PYTHONPATH=.prices $(BIN)/python -m prices $(ARGS)
+
+accounts: $(VENV)/.test  ## twenty thousand calls and twenty crashes, each counted once
+	$(BIN)/python -m tests.accounting $(ARGS)
 
 faults: $(VENV)/.test  ## every fault with every provider, as docs/failover.md has them
 	$(BIN)/python -m tests.faults $(ARGS)

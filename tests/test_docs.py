@@ -100,7 +100,7 @@ def test_every_file_that_a_document_points_to_is_there(document: str) -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("option", ["serve", "check", "simulate", "providers", "demo"])
+@pytest.mark.parametrize("option", ["serve", "check", "simulate", "providers", "demo", "explain", "usage", "keys"])
 def test_every_command_explains_itself(option: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gateway", option, "--help"], capture_output=True, text=True, timeout=20, check=True
