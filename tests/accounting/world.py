@@ -193,7 +193,7 @@ def _configuration(simulators: Mapping[str, tuple[Simulator, ...]], database: Pa
     for name, scene in SCENES.items():
         lines += _model(name, scene)
     lines.append("keys:")
-    lines += (f"  - {{name: {key}, key: {secret(key)}}}" for key in KEYS)
+    lines += (f"  - {{name: {key}, key: {secret(key)}, priority: high}}" for key in KEYS)
     return "\n".join(lines)
 
 

@@ -40,7 +40,10 @@ class Running:
 
 
 def config(*urls: str, extra: str = "", model: str = "", type: str = "openai") -> str:
-    """One provider per URL, and one model `m` that tries them in order."""
+    """One provider per URL, and one model `m` that tries them in order.
+
+    The key's calls are the last to be refused: a busy machine may hold up the loop in which test and gateway run.
+    """
     providers = "\n".join(f"  p{n}: {{type: {type}, base_url: '{url}', api_key: sk-{n}}}" for n, url in enumerate(urls))
     targets = "\n".join(f"      - {{provider: p{n}, model: upstream-{n}}}" for n in range(len(urls)))
     return f"""
@@ -53,7 +56,7 @@ models:
 {targets}
 {model}
 keys:
-  - {{name: tester, key: {KEY}}}
+  - {{name: tester, key: {KEY}, priority: high}}
 {extra}
 """
 

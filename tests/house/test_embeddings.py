@@ -48,7 +48,7 @@ async def house(type: str) -> AsyncIterator[tuple[Running, Simulator]]:
         text = f"""
 providers: {{p: {{type: {type}, {access}}}}}
 models: {{m: {{targets: [{{provider: p, model: "{MODELS[type]}"}}]}}}}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
         async with gateway(text) as running:
             yield running, upstream
@@ -172,7 +172,7 @@ models:
   m:
     strategy: ordered
     targets: [{{provider: ill, model: a}}, {{provider: well, model: b}}]
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
         async with gateway(text) as running:
             texts = [f"text {number}" for number in range(400)]
@@ -208,7 +208,7 @@ providers:
 models:
   only: {{targets: [{{provider: fast, model: a}}]}}
   m: {{strategy: ordered, targets: [{{provider: fast, model: a}}, {{provider: whole, model: b}}]}}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
         async with gateway(text) as running:
             answer = await embed(running, model="only")
@@ -226,7 +226,7 @@ providers: {{p: {{type: mistral, base_url: "{upstream.url}", api_key: k}}}}
 models:
   m: {{targets: [{{provider: p, model: mistral-embed}}]}}
 {models}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
         async with gateway(text) as running:
             answer = await embed(running, dimensions=4)
@@ -271,7 +271,7 @@ async def test_a_client_that_leaves_takes_every_part_of_its_batch_with_it() -> N
         text = f"""
 providers: {{p: {{type: cohere, base_url: "{upstream.origin}", api_key: k}}}}
 models: {{m: {{targets: [{{provider: p, model: a}}]}}}}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
         async with gateway(text) as running:
             call = asyncio.ensure_future(embed(running, input=["x"] * 300))

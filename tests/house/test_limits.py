@@ -41,7 +41,9 @@ USED = PROMPT + 4
 def limited(text: str, rules: str, other: str = "") -> str:
     """The configuration with these rules for the test's key, and maybe another key with others."""
     more = f"  - {{name: other, key: {OTHER_KEY}, {other}}}\n" if other else ""
-    return text.replace(f"  - {{name: tester, key: {KEY}}}\n", f"  - {{name: tester, key: {KEY}, {rules}}}\n{more}")
+    plain = f"  - {{name: tester, key: {KEY}, priority: high}}\n"
+    assert plain in text
+    return text.replace(plain, f"  - {{name: tester, key: {KEY}, priority: high, {rules}}}\n{more}")
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ async def in_front_of(*types: str, extra: str = "", model: str = "") -> AsyncIte
 providers:
 {rows}
 models: {{m: {{strategy: ordered, targets: [{targets}]{model}}}}}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 {extra}
 """
         yield await stack.enter_async_context(gateway(text))
@@ -102,7 +102,7 @@ async def test_without_any_credentials_bedrock_is_not_asked_and_the_log_says_whe
     text = f"""
 providers: {{aws: {{type: bedrock, region: us-east-1, endpoint_url: 'http://127.0.0.1:1'}}}}
 models: {{m: {{targets: [{{provider: aws, model: amazon.nova-lite-v1:0}}]}}}}
-keys: [{{name: tester, key: {KEY}}}]
+keys: [{{name: tester, key: {KEY}, priority: high}}]
 """
     async with gateway(text) as running:
         answer = await running.client.post("/v1/chat/completions", json=asking())

@@ -114,7 +114,7 @@ models:
     retries: {{attempts: 2}}
     targets: [{{provider: limited, model: any}}, {{provider: good, model: gpt-4o}}]
 keys:
-  - {{name: sdk, key: {key}}}
+  - {{name: sdk, key: {key}, priority: high}}
 """
 
 
