@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SDKS := .sdk
+TOOLS := .deploy
 TESTS := $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile
 # Played through by the thousand: to count the lines they pass would take three times as long as to play them.
 PLAYS := tests/conformance tests/faults tests/outages tests/sdk
 
-.PHONY: run test lint types unit accounts faults format bench schema docs prices clean
+.PHONY: run test lint types unit accounts faults deploy-check format bench schema docs prices clean
 
 run: $(VENV)/.run  ## start the gateway on 127.0.0.1:4000, with the providers found in the environment
 	$(BIN)/gateway serve $(ARGS)
@@ -49,12 +50,15 @@ accounts: $(VENV)/.test  ## twenty thousand calls and twenty crashes, each count
 faults: $(VENV)/.test  ## every fault with every provider, as docs/failover.md has them
 	$(BIN)/python -m tests.faults $(ARGS)
 
+deploy-check: $(VENV)/.test $(TOOLS)/.done  ## everything in deploy/ before its own judges: helm, promtool, Kubernetes' schemas, nginx, ...
+	DEPLOY_TOOLS=required $(TESTS) tests/deploy
+
 bench: $(VENV)/.test  ## CPU per call and per chunk against nginx; ARGS='--against litellm' adds the incumbent
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-* $(SDKS) .prices build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-* $(SDKS) $(TOOLS) .prices build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -77,4 +81,9 @@ $(SDKS)/.done: tests/sdk/package.json
 	$(SDKS)/python-1/bin/python -m pip install --quiet --disable-pip-version-check 'openai>=1,<2'
 	cp tests/sdk/package.json $(SDKS)/
 	if command -v npm >/dev/null; then cd $(SDKS) && npm install --silent --no-audit --no-fund --no-package-lock; fi
+	touch $@
+
+# What judges deploy/ and is too large for the test extras, some 80 MB.
+$(TOOLS)/.done: tests/deploy/fetch.py
+	$(BIN)/python -m tests.deploy.fetch $(TOOLS)
 	touch $@
