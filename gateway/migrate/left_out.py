@@ -1,0 +1,186 @@
+"""What has no counterpart here: by name, why, or what to do instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MODES = ("", "chat", "completion", "embedding", "responses")
+"""Of `model_info.mode`, those whose models can be called: as a chat, or for embeddings."""
+
+ENTRA = "tokens of Entra ID are not fetched; the provider needs a key of the resource"
+ROLE = "roles are assumed by AWS's default chain: write role_arn into a profile of ~/.aws/config, and name the profile"
+GOOGLE = "tokens of Google's service accounts are not fetched; the provider needs an API key"
+HEALTH = "not needed: whether a target is well is learnt from its calls, at no cost"
+OBSERVE = "each call is one JSON line on standard output, a record in the ledger and metrics; ship those"
+GUARD = "guards stand before the gateway or at the provider"
+OTHER_API = "only chats and embeddings are served"
+ACCESS = "which models a key may use is written at the key"
+
+PARAMS: Mapping[str, str] = {
+    "azure_ad_token": ENTRA,
+    "tenant_id": ENTRA,
+    "client_id": ENTRA,
+    "client_secret": ENTRA,
+    "azure_username": ENTRA,
+    "azure_password": ENTRA,
+    "azure_scope": ENTRA,
+    "aws_role_name": ROLE,
+    "aws_session_name": ROLE,
+    "aws_external_id": ROLE,
+    "aws_web_identity_token": ROLE,
+    "aws_sts_endpoint": ROLE,
+    "vertex_credentials": GOOGLE,
+    "vertex_ai_credentials": GOOGLE,
+    "region_name": "calls are not chosen by region; publish what must stay in one under a name of its own",
+    "allowed_openai_params": "not needed: fields that are not known are passed on",
+    "additional_drop_params": "single fields are not dropped; what a provider cannot express is",
+    "mock_response": "for drills there are the type echo and `gateway simulate`",
+    "mock_timeout": "for drills there is `gateway simulate`",
+    "cache_control_injection_points": "clients mark their prompts for caching; most providers cache long ones unasked",
+    "merge_reasoning_content_in_choices": "reasoning stays in reasoning_content",
+    "use_in_pass_through": "there are no pass-through endpoints",
+    "guardrails": GUARD,
+    "max_budget": "budgets are written at keys",
+    "budget_duration": "budgets are written at keys",
+    "silent_model": "calls are not mirrored",
+    "input_cost_per_second": "prices are per token",
+    "output_cost_per_second": "prices are per token",
+    "id": "targets are known by provider and model",
+    "max_tokens": "the longest answer is written as max_tokens in the model's defaults",
+    "max_output_tokens": "the longest answer is written as max_tokens in the model's defaults",
+    "access_groups": ACCESS,
+    "team_id": ACCESS,
+    "supported_environments": "one file is one environment",
+    "health_check_model": HEALTH,
+    "health_check_timeout": HEALTH,
+    "health_check_max_tokens": HEALTH,
+    "disable_background_health_check": HEALTH,
+    "description": "notes are comments here",
+    "litellm_provider": "follows from the provider",
+}
+
+GENERAL: Mapping[str, str] = {
+    "database_connection_pool_limit": "not needed: no call waits for the database",
+    "database_connection_timeout": "not needed: no call waits for the database",
+    "allow_requests_on_db_unavailable": "not needed: no call waits for the database",
+    "store_model_in_db": "models that were added in LiteLLM's UI are not in this file; write them into it",
+    "background_health_checks": HEALTH,
+    "health_check_interval": HEALTH,
+    "use_background_health_checks": HEALTH,
+    "enable_health_check_routing": HEALTH,
+    "use_shared_health_check": HEALTH,
+    "health_check_details": HEALTH,
+    "alerting": "alerts come from Prometheus, out of /metrics",
+    "alerting_threshold": "alerts come from Prometheus, out of /metrics",
+    "alerting_args": "alerts come from Prometheus, out of /metrics",
+    "alert_types": "alerts come from Prometheus, out of /metrics",
+    "max_parallel_requests": "write limits.concurrent_requests at each key or target",
+    "global_max_parallel_requests": "write limits.concurrent_requests at each key",
+    "max_response_size_mb": "answers are passed on as they come",
+    "enable_jwt_auth": "clients show keys; put what checks their tokens before the gateway",
+    "litellm_jwtauth": "clients show keys; put what checks their tokens before the gateway",
+    "enable_oauth2_auth": "clients show keys; put what checks their tokens before the gateway",
+    "key_management_system": "secrets come from the environment or from files: file:/run/secrets/name",
+    "key_management_settings": "secrets come from the environment or from files: file:/run/secrets/name",
+    "disable_spend_logs": "there is a ledger when state.database is set, with no prompts in it",
+    "store_prompts_in_spend_logs": "prompts are never kept",
+    "disable_error_logs": "there is one line for each call",
+    "user_header_name": "the end user is the field `user` of a request",
+    "user_header_mappings": "the end user is the field `user` of a request",
+    "enforce_user_param": "the end user is the field `user` of a request, if the client names one",
+    "forward_client_headers_to_llm_api": "clients' headers stay here; write those a provider needs into its headers",
+    "litellm_key_header_name": "keys are taken from Authorization, x-api-key, api-key and x-goog-api-key",
+    "completion_model": "write default_model, or send the model's name",
+    "always_include_stream_usage": "usage is always counted, and sent to clients that ask for it",
+    "proxy_batch_write_at": "not needed: records are batched by themselves",
+    "use_redis_transaction_buffer": "not needed: records are batched by themselves",
+    "use_x_forwarded_for": "addresses of clients are not used",
+    "ui_access_mode": "what an admin may do is written at admin.tokens",
+    "public_routes": "every path but health wants a key",
+    "allowed_routes": "a key is for calls only; admins have tokens of their own",
+}
+
+LITELLM: Mapping[str, str] = {
+    "cache": "answers are not cached; prompt caches of the providers are used",
+    "set_verbose": "logs are one JSON line for each call",
+    "turn_off_message_logging": "not needed: prompts and answers are never logged",
+    "redact_user_api_key_info": "not needed: keys are named in logs, never shown",
+    "redact_messages_in_exceptions": "not needed: prompts and answers are never logged",
+    "max_budget": "a budget is written at each key: budget: {usd: 100, every: month}",
+    "budget_duration": "a budget is written at each key: budget: {usd: 100, every: month}",
+    "max_internal_user_budget": "budgets are written at keys",
+    "default_internal_user_params": "there are keys, and no users or teams",
+    "default_team_params": "there are keys, and no users or teams",
+    "default_team_settings": "there are keys, and no users or teams",
+    "upperbound_key_generate_params": "who makes keys says what they may",
+    "default_key_generate_params": "who makes keys says what they may",
+    "force_ipv4": "addresses are tried in the order of the resolver",
+    "cost_discount_config": "write the price that you pay at the target",
+    "cost_margin_config": "write the price that you charge at the target",
+    "mcp_aliases": OTHER_API,
+    "network_mock": "for drills there is `gateway simulate`",
+    "custom_prompt_dict": "prompts are not rewritten",
+    "langfuse_default_tags": OBSERVE,
+    "enable_preview_features": "there are none",
+    "tag_budget_config": "budgets are written at keys",
+    "enable_redis_auth_cache": "not needed: keys are held in memory",
+    "check_provider_endpoint": "models: discover at a provider publishes what it lists",
+    "callbacks": OBSERVE,
+    "s3_callback_params": OBSERVE,
+    "datadog_params": OBSERVE,
+    "prometheus_metrics_config": "the series are fixed, and so are their labels",
+    "custom_prometheus_metadata_labels": "the series are fixed, and so are their labels",
+    "custom_prometheus_tags": "the series are fixed, and so are their labels",
+    "enable_end_user_cost_tracking_prometheus_only": "end users are in the ledger, not in metrics",
+    "prometheus_initialize_budget_metrics": "budgets are in the ledger and at the keys",
+}
+
+ROUTER: Mapping[str, str] = {
+    "retry_policy": "how often is asked again follows from what went wrong; docs/failover.md has the table",
+    "model_group_retry_policy": "how often is asked again follows from what went wrong; docs/failover.md has the table",
+    "allowed_fails_policy": "what counts against a target follows from what went wrong; docs/failover.md has the table",
+    "retry_after": "a target is asked again after the time that it asks for, or after up to half a second",
+    "routing_strategy_args": "strategies have no settings",
+    "disable_cooldowns": "a target that is ill is always left alone; the last one is asked all the same",
+    "max_fallbacks": "retries.attempts bounds them",
+    "provider_budget_config": "budgets are written at keys",
+    "default_litellm_params": "write them at each row",
+    "debug_level": "logs are one JSON line for each call",
+    "set_verbose": "logs are one JSON line for each call",
+    "tag_filtering_match_any": "calls are not chosen by tags",
+    "client_ttl": "not needed: connections are kept as long as they are good",
+    "cache_responses": "answers are not cached; prompt caches of the providers are used",
+    "cache_kwargs": "answers are not cached; prompt caches of the providers are used",
+    "caching_groups": "answers are not cached; prompt caches of the providers are used",
+    "default_priority": "write priority at each key",
+    "alerting_config": "alerts come from Prometheus, out of /metrics",
+}
+
+TOP: Mapping[str, str] = {
+    "mcp_servers": OTHER_API,
+    "mcp_tools": OTHER_API,
+    "vector_store_registry": OTHER_API,
+    "search_tools": OTHER_API,
+    "agent_list": OTHER_API,
+    "assistant_settings": OTHER_API,
+    "files_settings": OTHER_API,
+    "finetune_settings": OTHER_API,
+    "prompts": "prompts stay with the clients",
+    "callback_settings": OBSERVE,
+    "worker_registry": "replicas find one another through state.redis",
+    "policies": GUARD,
+    "policy_attachments": GUARD,
+}
+
+REFUSED: Mapping[str, str] = {
+    "custom_auth": "code that decides who may call is not run; without it others might; give out keys",
+    "custom_key_generate": "code is not run; make keys with `gateway keys create`",
+    "pass_through_endpoints": "requests that nobody here understands are not passed on: they reach what they name",
+    "allowed_ips": "who may connect is not checked by address; put the list before the gateway, and remove it here",
+    "allow_client_side_credentials": "lets clients choose where the gateway connects to, and with which key",
+    "custom_provider_map": "code is not run; a server of your own speaks OpenAI's API: openai/ and its api_base",
+    "post_call_rules": "code that judges answers is not run; without it they go out unjudged",
+    "pre_call_rules": "code that judges requests is not run; without it they go out unjudged",
+    "include": "other files are not read; put what stands there into this one",
+}
+"""In whatever section: what nobody should go without unknowingly."""
