@@ -29,6 +29,7 @@ PROMISED = {
     "gateway_ledger_backlog": (),
     "gateway_limits_shared": (),
     "gateway_config_info": ("hash",),
+    "gateway_config_reloads": ("result",),
     "gateway_event_loop_lag_seconds": (),
 }
 

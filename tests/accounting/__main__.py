@@ -1,12 +1,13 @@
 """Plays twenty thousand calls, or as many as are asked for, and kills twenty gateways.
 
-`python -m tests.accounting [CALLS [KILLED [SEED]]]`
+`python -m tests.accounting [CALLS [KILLED [SEED]]] [--workers N]`
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,9 +22,9 @@ CALLS, KILLED, SEED = 20_000, 20, 0
 CONSOLE = Console(highlight=False, soft_wrap=True)
 
 
-def play(calls: int, seed: int) -> bool:
+def play(calls: int, seed: int, workers: int) -> bool:
     """Prints where the accounts differ, and says whether they agree."""
-    found = played(calls, seed)
+    found = played(calls, seed, workers)
     guessed, served = found.guessed, found.unsaid
     CONSOLE.print(f"{len(found.seen)} calls in {found.seconds:.0f} s, {len(found.estimated)} of them estimated:")
     CONSOLE.print(f"  {guessed.input} tokens of input, and {served.input} were served")
@@ -42,10 +43,16 @@ def kill(lives: int) -> bool:
     return answered <= kept
 
 
-def main(calls: int = CALLS, lives: int = KILLED, seed: int = SEED) -> int:
+def main() -> int:
     """Returns the exit status."""
-    return 0 if play(calls, seed) & kill(lives) else 1
+    parser = ArgumentParser(prog="python -m tests.accounting")
+    parser.add_argument("calls", type=int, nargs="?", default=CALLS)
+    parser.add_argument("killed", type=int, nargs="?", default=KILLED)
+    parser.add_argument("seed", type=int, nargs="?", default=SEED)
+    parser.add_argument("--workers", type=int, default=1, help="above 1: processes that share a Valkey")
+    asked = parser.parse_args()
+    return 0 if play(asked.calls, asked.seed, asked.workers) & kill(asked.killed) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main())

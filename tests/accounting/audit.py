@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,19 +14,22 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
+from gateway.cli.live import samples
 from gateway.core.events import Usage
+from gateway.core.ledger import By, Chosen, Spent
 from gateway.core.record import Record
 from gateway.simulator.truth import Truth, Truths
-from gateway.store.ledger import MOST_LISTED, By, Chosen, Ledger, Spent
+from gateway.store.ledger import MOST_LISTED, Ledger
 from tests.accounting.calls import Seen, calls, in_turn, made, made_in_turn
-from tests.accounting.world import CHARGED_TWICE, HEDGED, SCENES, UNTOLD, key_of, public, world
-from tests.house.scripted import until
+from tests.accounting.world import CHARGED_TWICE, HEDGED, SCENES, UNTOLD, World, key_of, public, world
 from tests.stores.books import added_up, opened
 
 NOTHING = Usage()
 
 SETTLED = 10.0
 """Seconds within which the last calls have ended, and everything is in the database."""
+
+REQUESTS = "gateway_requests_total"
 
 Account = Mapping[tuple[str, str], Usage]
 """By key and public model."""
@@ -97,34 +99,39 @@ class Found:
     def counted(self, metric: str, **labels: str) -> dict[tuple[str, str, str], float]:
         """A metric by key, model and provider, of those series that have these labels."""
         found: defaultdict[tuple[str, str, str], float] = defaultdict(float)
-        for line in self.metrics.splitlines():
-            if line.startswith(f"{metric}{{"):
-                told = dict(re.findall(r'(\w+)="([^"]*)"', line))
-                if all(told[name] == value for name, value in labels.items()):
-                    found[told["key"], told["model"], told["provider"]] += float(line.rpartition(" ")[2])
+        for name, told, value in samples(self.metrics):
+            if name == metric and labels.items() <= told.items():
+                found[told["key"], told["model"], told["provider"]] += value
         return {name: value for name, value in found.items() if value}
 
 
-def played(count: int, seed: int = 0) -> Found:
+def played(count: int, seed: int = 0, workers: int = 1) -> Found:
     """So many calls, and what came of them."""
     with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_played(count, seed, Path(folder) / "ledger.db"))
+        return runner.run(_played(count, seed, workers, Path(folder) / "ledger.db"))
 
 
-async def _played(count: int, seed: int, database: Path) -> Found:
+async def _played(count: int, seed: int, workers: int, database: Path) -> Found:
     began = time.monotonic()
-    async with world(database) as playing:
+    async with world(database, workers) as playing:
         seen = await made(playing, calls(count, seed))
         seen += await made_in_turn(playing, in_turn(count))
-        running = playing.running
-        await until(lambda: len(running.entries) == len(seen), SETTLED)
+        metrics = await _settled(playing, len(seen))
         for each in (each for group in playing.simulators.values() for each in group):
             await each.until(lambda each=each: not each.busy, SETTLED)  # type: ignore[misc]
-        metrics = (await running.client.get("/metrics")).text
         truths = {name: [each.truth() for each in group] for name, group in playing.simulators.items()}
     ledger = opened(f"sqlite:///{database}")
     spent = {by: ledger.usage(by) for by in BY}
     return Found(seen, everything(ledger), spent, metrics, truths, time.monotonic() - began)
+
+
+async def _settled(playing: World, calls: int) -> str:
+    """The metrics, when so many calls are in them. Workers tell each other of theirs every second."""
+    async with asyncio.timeout(SETTLED):
+        while True:
+            metrics = await playing.metrics()
+            if sum(value for name, _, value in samples(metrics) if name == REQUESTS) >= calls:
+                return metrics
 
 
 def everything(ledger: Ledger) -> list[Record]:
@@ -247,7 +254,7 @@ def _unlike_the_metrics(found: Found) -> Iterator[str]:
     dollars = found.counted("gateway_cost_dollars_total")
     micros = {name: round(cost * 10**6) for name, cost in dollars.items()}
     yield from _unequal("cost", micros, found, "cost_micros")
-    requests = sum(found.counted("gateway_requests_total").values())
+    requests = sum(found.counted(REQUESTS).values())
     if requests != len(found.records):
         yield f"{requests} requests"
 

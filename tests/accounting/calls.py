@@ -135,7 +135,8 @@ def _broken(number: int, chance: random.Random) -> Call:
 
 
 def _drained(number: int, chance: random.Random) -> Call:
-    body = _chat(_text(chance, most=20), stream=True)
+    # So long that it is still being told when the client has left.
+    body = _chat(_text(chance, least=10, most=20), stream=True)
     return Call(number, chance.choice(KEYS), "drained", body, leaves=b"You")
 
 
@@ -162,7 +163,7 @@ async def made(world: World, wanted: Iterable[Call]) -> list[Seen]:
     """Makes these calls, some of them at once."""
     left, seen = iter(wanted), list[Seen]()
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.running.port}", timeout=PATIENCE, verify=PLAIN) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}", timeout=PATIENCE, verify=PLAIN) as client,
         asyncio.TaskGroup() as group,
     ):
         for _ in range(AT_ONCE):
@@ -172,7 +173,7 @@ async def made(world: World, wanted: Iterable[Call]) -> list[Seen]:
 
 async def made_in_turn(world: World, wanted: Iterable[Call]) -> list[Seen]:
     """Makes these calls one after the other."""
-    return [await _heard(world.running.client, call) for call in wanted]
+    return [await _heard(world.client, call) for call in wanted]
 
 
 async def _client(world: World, client: httpx.AsyncClient, left: Iterator[Call], seen: list[Seen]) -> None:
@@ -199,7 +200,7 @@ async def _abandoned(world: World, call: Call, until: bytes) -> Seen:
     content = orjson.dumps(body)
     lines = {"host": "here", "content-type": "application/json", "content-length": str(len(content)), **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    async with wire(world.running.port) as client, asyncio.timeout(PATIENCE):
+    async with wire(world.port) as client, asyncio.timeout(PATIENCE):
         client.send(f"POST {call.path} HTTP/1.1\r\n{head}\r\n".encode() + content)
         if until:
             await client.reader.readuntil(until)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import httpx
-import orjson
 
 from gateway.core.record import Record
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
 from tests.accounting.audit import everything
+from tests.accounting.process import PATIENCE, serving
 from tests.house.harness import KEY, PLAIN, QUESTION, config
 from tests.house.scripted import until
 from tests.stores.books import added_up, opened, told
@@ -26,37 +24,8 @@ CLIENTS = 8
 LONGEST_LIFE = 1.0
 """Seconds after the first answer."""
 
-PATIENCE = 20.0
-"""Seconds after which a client, or a test, gives up."""
-
 Answered = set[str]
 """What clients called the calls whose answer they saw complete."""
-
-
-@asynccontextmanager
-async def serving(configuration: Path) -> AsyncIterator[tuple[Process, str]]:
-    """A gateway as a process of its own, and its address. It is killed in the end, if it runs still."""
-    command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration), "--port", "0")
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, limit=2**20)
-    assert process.stdout is not None
-    draining: asyncio.Task[None] | None = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while (said := orjson.loads(await process.stdout.readline()))["event"] != "ready":
-                pass
-        draining = asyncio.get_running_loop().create_task(_drained(process.stdout))
-        yield process, f"http://{said['address']}"
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        if draining is not None:
-            await draining
-
-
-async def _drained(output: asyncio.StreamReader) -> None:
-    while await output.read(2**16):
-        pass
 
 
 class Books:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import orjson
 
 from gateway.simulator.faults import Faults
 from gateway.simulator.http import Grammar, Reply
 from gateway.simulator.script import CHUNKED, LAST_CHUNK, End, Play, Step, Wait, Write, chunk, head, script
 from gateway.simulator.server import COALESCE, Simulator
-from tests.house.harness import Running, gateway
+from tests.accounting.process import PATIENCE, serving
+from tests.house.harness import PLAIN, gateway
+from tests.house.valkey import valkey
 
 KEYS = tuple(f"k{number}" for number in range(10))
 
@@ -116,7 +119,7 @@ HEDGED: Mapping[str, Scene] = {
     "hedged": Scene(("anthropic", "anthropic"), "claude", play=hesitating, more="hedge: 50%")
 }
 LEFT: Mapping[str, Scene] = {
-    "drained": Scene(("openai",), faults=Faults(chunk_delay=0.002), more="on_hangup: drain"),
+    "drained": Scene(("openai",), faults=Faults(chunk_delay=0.01), more="on_hangup: drain"),
     "silent": Scene(("openai",), faults=Faults(fail=(("silent", 1.0),))),
 }
 
@@ -153,20 +156,51 @@ def secret(key: str) -> str:
 class World:
     """A gateway and all that is behind it."""
 
-    running: Running
+    port: int
+    client: httpx.AsyncClient
     simulators: Mapping[str, tuple[Simulator, ...]]
     """By model of a scene."""
 
+    async def metrics(self) -> str:
+        return (await self.client.get("/metrics")).text
+
 
 @asynccontextmanager
-async def world(database: Path) -> AsyncIterator[World]:
-    """Everything, on real sockets."""
+async def world(database: Path, workers: int) -> AsyncIterator[World]:
+    """Everything, on real sockets: with one worker in this process, or with several in processes of their own."""
     async with AsyncExitStack() as stack:
         simulators = {name: tuple(_simulators(scene)) for name, scene in SCENES.items()}
         for each in (each for group in simulators.values() for each in group):
             await stack.enter_async_context(each)
-        running = await stack.enter_async_context(gateway(_configuration(simulators, database), heartbeat=0.5))
-        yield World(running, simulators)
+        text = _configuration(simulators)
+        opened = alone(text, database) if workers == 1 else together(text, database, workers)
+        port = await stack.enter_async_context(opened)
+        url = f"http://127.0.0.1:{port}"
+        yield World(
+            port,
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=PLAIN)),
+            simulators,
+        )
+
+
+@asynccontextmanager
+async def alone(text: str, database: Path) -> AsyncIterator[int]:
+    """A gateway in this process. Yields its port."""
+    state = f"state: {{database: 'sqlite:///{database}'}}\n"
+    async with gateway(state + text, heartbeat=0.5) as running:
+        yield running.port
+
+
+@asynccontextmanager
+async def together(text: str, database: Path, workers: int) -> AsyncIterator[int]:
+    """A gateway of several workers, and what they share. Yields its port. It is stopped in the end, not killed."""
+    with valkey() as server:
+        file = database.with_name("gateway.yaml")
+        file.write_text(f"state: {{database: 'sqlite:///{database}', redis: '{server.url()}'}}\n{text}")
+        async with serving(file, workers=workers) as (process, url):
+            yield int(url.rpartition(":")[2])
+            process.terminate()
+            assert await process.wait() == 0
 
 
 def _simulators(scene: Scene) -> Iterator[Simulator]:
@@ -183,8 +217,8 @@ ACCESS = {
 }
 
 
-def _configuration(simulators: Mapping[str, tuple[Simulator, ...]], database: Path) -> str:
-    lines = [f"state: {{database: 'sqlite:///{database}'}}", "providers:"]
+def _configuration(simulators: Mapping[str, tuple[Simulator, ...]]) -> str:
+    lines = ["providers:"]
     for name, group in simulators.items():
         for number, (type, each) in enumerate(zip(SCENES[name].types, group, strict=True)):
             access = ACCESS.get(type, "base_url: '{url}', api_key: k").format(url=each.url)
