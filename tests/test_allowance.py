@@ -23,7 +23,7 @@ def stands(what: What, most: int, used: int, reset: int = 1000, every: Every = "
 
 
 def headers(*standings: Standing) -> dict[str, str]:
-    made = [(name.decode(), value.decode()) for name, value in allowance(standings)]
+    made = [line.partition(": ")[::2] for line in allowance(standings).decode().splitlines()]
     assert len(dict(made)) == len(made), "a header is told twice"
     return {name.removeprefix("x-ratelimit-"): value for name, value in made}
 

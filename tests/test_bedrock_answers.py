@@ -178,6 +178,12 @@ def test_cached_tokens_are_part_of_the_input() -> None:
     assert list(answer(whole_reply({"text": "ebb"}, usage=usage)))[-1] == UsageReported(Usage(123, 2, 100, 20))
 
 
+@pytest.mark.parametrize("count", [-5, "many", [7], {}, 2**60, None])
+def test_a_count_that_is_none_counts_nothing_and_costs_no_answer(count: object) -> None:
+    usage = {"inputTokens": count, "outputTokens": 4}
+    assert list(answer(whole_reply({"text": "ebb"}, usage=usage)))[-1] == UsageReported(Usage(0, 4))
+
+
 def test_an_answer_that_does_not_say_what_it_cost_is_still_one() -> None:
     assert list(answer(whole_reply({"text": "ebb"}, usage=None))) == [START, Text("ebb"), Finished("stop")]
 

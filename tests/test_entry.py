@@ -77,3 +77,14 @@ def test_attempts_are_noted_in_milliseconds() -> None:
     told.begin(Target("p", "m", {}), 10.0)
     told.note("ok", 10.25)
     assert [(tried.provider, tried.outcome, tried.ms) for tried in told.tried] == [("p", "ok", 250.0)]
+
+
+@pytest.mark.parametrize("counted", [Usage(), Usage(-5, -5), Usage(0, 0, 80)])
+def test_whoever_has_answered_and_counted_nothing_has_not_counted(counted: Usage) -> None:
+    told = entry()
+    told.begin(Target("p", "m", {}), 10.0)
+    told.heard(counted, carried=40)
+    told.settle(11.0, Estimates())
+    assert told.usage_source == "estimated"
+    assert told.usage is not None
+    assert told.usage.input > 0

@@ -210,6 +210,12 @@ def test_token_counts_add_up() -> None:
     assert usage == UsageReported(Usage(input=120, output=37, cache_read=60, reasoning=30))
 
 
+@pytest.mark.parametrize("count", [-5, "many", [7], {}, 2**60, None])
+def test_a_count_that_is_none_counts_nothing_and_costs_no_answer(count: object) -> None:
+    counts = {"promptTokenCount": count, "candidatesTokenCount": 4}
+    assert told({"text": "Ebb"}, chunk={"usageMetadata": counts})[-1] == UsageReported(Usage(0, 4))
+
+
 def test_no_token_counts_are_invented() -> None:
     events = told({"text": "Ebb"}, chunk={"usageMetadata": {"trafficType": "ON_DEMAND"}})
     assert not any(isinstance(event, UsageReported) for event in events)

@@ -1,12 +1,12 @@
 """The usage record: what is kept of every call, exactly one for each. Never a prompt, never an answer.
 
-A record is written as one line of JSON, and read back by whichever version of the gateway comes next: a later version
-only ever adds fields, so both sides leave out what they do not know.
+A record is written as one line of JSON, a list that begins with the version, and read back by whichever version of the
+gateway comes next: a later one only ever adds fields at the end, so that each leaves out what it does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -77,26 +77,31 @@ class Record(NamedTuple):
         """The record as a line of JSON, its newline included. Never raises: what JSON cannot hold is made sound."""
         try:
             return _spelt(self)
-        except (TypeError, ValueError):  # an integer of more than 64 bits, or half of a surrogate pair
-            return _spelt(sound(self._asdict()))
+        except TypeError:  # an integer of more than 64 bits, or half of a surrogate pair
+            return _spelt(sound(self))
 
 
 def read(line: bytes) -> Record:
     """The record of a line, made sound. Raises ValueError: this is no line of ours."""
+    return sound(fields(line))
+
+
+def fields(line: bytes) -> list[Any]:
+    """What stands in a line for each field of a record, in their order, as it is. Raises ValueError as `read`."""
     said = orjson.loads(line)
-    if not isinstance(said, dict) or not isinstance(said.get("v"), int):
+    if not isinstance(said, list) or not isinstance(said[0] if said else None, int) or len(said) <= len(Record._fields):
         raise ValueError("not a record")
-    return sound(said)
+    return said[1 : len(Record._fields) + 1]
 
 
-def sound(said: dict[str, Any]) -> Record:
+def sound(said: Sequence[Any]) -> Record:
     """A record that every database can hold and every sum can bear: numbers bounded, text cut to length.
 
     Raises ValueError for a record without an id or a time, and for text and numbers that are neither.
     """
     try:
-        record = Record(*[bound(said[name]) for name, bound in _BOUNDS])
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        record = Record(*[bound(value) for bound, value in zip(_BOUNDS, said, strict=True)])
+    except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a record: {type(error).__name__}") from error
     if not record.id:
         raise ValueError("a record without an id")
@@ -104,9 +109,8 @@ def sound(said: dict[str, Any]) -> Record:
 
 
 def _spelt(record: Record) -> bytes:
-    said: dict[str, object] = {"v": VERSION, **dict(zip(_NAMES, record, strict=True))}
-    said["attempts"] = [tuple(attempt) for attempt in record.attempts]
-    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
+    *said, attempts = record
+    return orjson.dumps([VERSION, *said, [tuple(each) for each in attempts]], option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _text(said: str) -> str:
@@ -140,28 +144,27 @@ def _attempts(said: list[Any] | tuple[Any, ...]) -> tuple[Attempt, ...]:
 
 _tokens = _whole(MOST_TOKENS)
 
-_BOUNDS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("id", _text),
-    ("time", _whole(LATEST)),
-    ("key", _text),
-    ("end_user", _text),
-    ("endpoint", _text),
-    ("model", _text),
-    ("provider", _text),
-    ("upstream_model", _text),
-    ("status", _whole(999)),
-    ("outcome", _text),
-    ("stream", bool),
-    ("input_tokens", _tokens),
-    ("output_tokens", _tokens),
-    ("cache_read_tokens", _tokens),
-    ("cache_write_tokens", _tokens),
-    ("reasoning_tokens", _tokens),
-    ("usage_source", _text),
-    ("cost_micros", _cost),
-    ("latency_ms", _ms),
-    ("first_token_ms", _maybe_ms),
-    ("overhead_ms", _ms),
-    ("attempts", _attempts),
+_BOUNDS: tuple[Callable[[Any], Any], ...] = (
+    _text,  # id
+    _whole(LATEST),  # time
+    _text,  # key
+    _text,  # end_user
+    _text,  # endpoint
+    _text,  # model
+    _text,  # provider
+    _text,  # upstream_model
+    _whole(999),  # status
+    _text,  # outcome
+    bool,  # stream
+    _tokens,  # input_tokens
+    _tokens,  # output_tokens
+    _tokens,  # cache_read_tokens
+    _tokens,  # cache_write_tokens
+    _tokens,  # reasoning_tokens
+    _text,  # usage_source
+    _cost,  # cost_micros
+    _ms,  # latency_ms
+    _maybe_ms,  # first_token_ms
+    _ms,  # overhead_ms
+    _attempts,  # attempts
 )
-_NAMES = tuple(name for name, _ in _BOUNDS)

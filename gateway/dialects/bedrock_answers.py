@@ -37,6 +37,7 @@ from gateway.core.events import (
     UsageReported,
 )
 from gateway.dialects.bedrock_errors import failure_in, in_stream, refusal
+from gateway.dialects.openai_shapes import count
 from gateway.wire.eventstream import Message, Messages
 
 __all__ = ["ANSWER_TOOL", "Decoder", "answer", "refusal", "stream"]
@@ -282,10 +283,8 @@ def _reported(usage: Json) -> Iterator[Event]:
 
 
 def _count(usage: Json, name: str) -> int:
-    count = usage.get(name) or 0
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise TypeError(f"{name} is no number of tokens")
-    return count
+    """What no one can have counted is 0: no answer is lost for it."""
+    return max(0, count(usage.get(name)))
 
 
 def _cited(citation: Json, start: int, end: int) -> Cited:

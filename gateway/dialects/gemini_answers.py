@@ -37,6 +37,7 @@ from gateway.core.events import (
     UsageReported,
 )
 from gateway.dialects.gemini_errors import blocked, failure_in, refusal
+from gateway.dialects.openai_shapes import count
 from gateway.wire.sse import Frame, Frames
 
 __all__ = ["Decoder", "answer", "refusal", "stream"]
@@ -349,11 +350,11 @@ def _token(token: Json) -> Json:
 
 def _usage(counts: Json) -> Usage:
     """Gemini's counts add up: prompt, what its own tools read, thoughts, answer. Cached tokens are in the prompt's."""
-    thoughts = _count(counts, "thoughtsTokenCount")
+    thoughts = _tokens(counts, "thoughtsTokenCount")
     return Usage(
-        input=_count(counts, "promptTokenCount") + _count(counts, "toolUsePromptTokenCount"),
-        output=_count(counts, "candidatesTokenCount") + thoughts,
-        cache_read=_count(counts, "cachedContentTokenCount"),
+        input=_tokens(counts, "promptTokenCount") + _tokens(counts, "toolUsePromptTokenCount"),
+        output=_tokens(counts, "candidatesTokenCount") + thoughts,
+        cache_read=_tokens(counts, "cachedContentTokenCount"),
         reasoning=thoughts,
     )
 
@@ -378,6 +379,11 @@ def _count(holder: Json, name: str) -> int:
     if type(count) is not int or count < 0:
         raise TypeError(name)
     return count
+
+
+def _tokens(counts: Json, name: str) -> int:
+    """What no one can have counted is 0: no answer is lost for it."""
+    return max(0, count(counts.get(name)))
 
 
 def _seconds(time: object) -> int:

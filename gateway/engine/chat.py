@@ -52,7 +52,8 @@ def _send(visit: Visit, attempt: Attempt, upstream: Upstream) -> Awaitable[Excha
     visit.entry.dropped = request.dropped
     allow_dropped(request.dropped, attempt.model)
     patience = first_patience(visit, attempt)
-    return upstream.transport.send(authorized(request, upstream), connect=timeouts.connect, patience=patience)
+    request = authorized(request, upstream, visit.entry)
+    return upstream.transport.send(request, connect=timeouts.connect, patience=patience)
 
 
 async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:

@@ -90,7 +90,8 @@ async def _reply(visit: Visit, attempt: Attempt, upstream: Upstream, request: Up
     """One request and its answer. Raises UpstreamError for every status but 200."""
     patience = first_patience(visit, attempt)
     connect = attempt.model.timeouts.connect
-    exchange = await upstream.transport.send(authorized(request, upstream), connect=connect, patience=patience)
+    request = authorized(request, upstream, visit.entry)
+    exchange = await upstream.transport.send(request, connect=connect, patience=patience)
     try:
         if exchange.status != 200:
             raise upstream.dialect.refusal(await reply_of(exchange, REFUSAL_LIMIT))

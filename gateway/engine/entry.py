@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, GatewayError, LimitExceeded, Overloaded, UpstreamError
 from gateway.core.events import Usage
+from gateway.core.record import Outcome, Record, UsageSource
+from gateway.policy.cost import credible
 from gateway.policy.estimate import Estimates
 from gateway.ports import Reservation, Standing
-
-Outcome = Literal["ok", "client_error", "limited", "upstream_error", "truncated", "cancelled"]
-UsageSource = Literal["reported", "estimated", "none"]
+from gateway.wire.trace_context import Trace
 
 CLIENT_CLOSED = 499
 """The status of a call whose client hung up: nginx's, and what every dashboard knows."""
@@ -34,6 +34,18 @@ class Tried(NamedTuple):
     ms: float
     said: str = ""
     """What the log may hold of a failure."""
+    since: float = 0.0
+    """When it began, by the clock of the entry."""
+    span_id: int = 0
+    """In the call's trace, if it has one."""
+
+
+class UnderWay(NamedTuple):
+    """An attempt that is being made."""
+
+    target: Target
+    since: float
+    span_id: int
 
 
 @dataclass(slots=True)
@@ -54,8 +66,9 @@ class Entry:
     target: Target | None = None
     """The last one that was tried: the one that served, if the outcome is `ok`."""
     tried: list[Tried] = field(default_factory=list)
-    under_way: tuple[Target, float] | None = None
-    """The attempt that is being made, and since when."""
+    under_way: UnderWay | None = None
+    trace: Trace | None = None
+    """Where it stands in a distributed trace, if anybody wants to know."""
     dropped: tuple[str, ...] = ()
     status: int = 0
     outcome: Outcome = "ok"
@@ -79,22 +92,30 @@ class Entry:
     """Seconds spent waiting for upstreams."""
     ended: float = 0.0
     """When its books were closed."""
+    record: Record | None = None
+    """What is kept of it, once somebody has asked for that."""
 
     def begin(self, target: Target, now: float) -> None:
         """An attempt begins."""
-        self.target, self.under_way = target, (target, now)
+        self.target = target
+        self.under_way = UnderWay(target, now, self.trace.new_span_id() if self.trace is not None else 0)
 
     def note(self, outcome: str, now: float, said: str = "") -> None:
         """It has ended. Noted once: when the books are closed before the answer is finished, it has gone well."""
         if self.under_way is not None:
-            target, since = self.under_way
+            target, since, span_id = self.under_way
             self.under_way = None
-            self.tried.append(Tried(target.provider, target.model, outcome, (now - since) * 1000, said))
+            ms = (now - since) * 1000
+            self.tried.append(Tried(target.provider, target.model, outcome, ms, said, since, span_id))
 
     def heard(self, usage: Usage | None, carried: int, told: Usage = NOTHING) -> None:
-        """What the attempt has come to so far. Once the books are closed they stay as they are."""
+        """What the attempt has come to so far. Once the books are closed they stay as they are.
+
+        A usage of nothing is none: whoever has answered has read something.
+        """
         if not self.ended:
-            self.usage, self.carried, self.told = usage, carried, told
+            self.usage = usage if usage is not None and credible(usage).total else None
+            self.carried, self.told = carried, told
 
     def lose(self) -> None:
         """The attempt has come to nothing. What it is known to have used is on the provider's bill all the same."""
@@ -106,7 +127,7 @@ class Entry:
     def sheet(self) -> Entry:
         """A blank entry of the same call, for an attempt that runs beside others."""
         sheet = Entry(self.id, self.endpoint, self.started, self.time, key=self.key, model=self.model, call=self.call)
-        sheet.waited = self.waited
+        sheet.waited, sheet.trace = self.waited, self.trace
         return sheet
 
     def adopt(self, sheet: Entry) -> None:

@@ -17,9 +17,9 @@ from gateway.ports import Authorize, Counters, Credentials, Media, Transport
 from gateway.routing.board import Board
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Upstream:
-    """A provider with its door open."""
+    """A provider with its door open. Houses that follow each other share it, and the last one closes it."""
 
     grammar: str
     """The dialect's name."""
@@ -30,6 +30,8 @@ class Upstream:
     """Those of the configuration."""
     credentials: Credentials | None = None
     """What `authorize` takes them from, where they are fetched. A call awaits `credentials.ready` before it asks."""
+    houses: int = 0
+    """That it belongs to."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -56,7 +58,10 @@ class House:
         self.media, self.board, self.gates, counters, self.estimates = grounds
         self.toll = Toll(snapshot, counters, self.estimates)
         self.visitors = 0
-        self._retiring: asyncio.Future[None] | None = None
+        self._left: asyncio.Future[None] | None = None
+        self._closed = False
+        for upstream in upstreams.values():
+            upstream.houses += 1
 
     def __enter__(self) -> House:
         self.visitors += 1
@@ -66,28 +71,33 @@ class House:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.visitors -= 1
-        if not self.visitors and self._retiring is not None and not self._retiring.done():
-            self._retiring.set_result(None)
+        if not self.visitors and self._left is not None and not self._left.done():
+            self._left.set_result(None)
 
     def start(self) -> None:
         """Begins what goes on in the background, in the running loop."""
         for upstream in self.upstreams.values():
-            if upstream.credentials:
+            if upstream.credentials and upstream.houses == 1:
                 upstream.credentials.start()
 
     async def retire(self) -> None:
-        """Waits until the last call has left, then closes every connection."""
+        """Waits until the last call has left, then closes every connection that no other house has."""
         if self.visitors:
-            self._retiring = asyncio.get_running_loop().create_future()
-            await self._retiring
+            self._left = asyncio.get_running_loop().create_future()
+            await self._left
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes every connection, whoever still uses it, and ends what goes on in the background."""
+        """Closes every connection that no other house has, whoever uses it, and ends its work in the background."""
+        if self._closed:
+            return
+        self._closed = True
         for upstream in self.upstreams.values():
-            await upstream.transport.aclose()
-            if upstream.credentials:
-                await upstream.credentials.aclose()
+            upstream.houses -= 1
+            if not upstream.houses:
+                await upstream.transport.aclose()
+                if upstream.credentials:
+                    await upstream.credentials.aclose()
 
 
 class Live:

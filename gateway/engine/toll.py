@@ -7,8 +7,9 @@ that has no room the next one is tried; where it is the key, the call is refused
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import ceil, inf
+from typing import cast
 
 from gateway.config.snapshot import Key, Snapshot
 from gateway.core.call import Call, Target
@@ -19,7 +20,7 @@ from gateway.engine.entry import Entry
 from gateway.policy.cost import cost, credible
 from gateway.policy.estimate import Estimates
 from gateway.policy.limits import NOTHING, limit
-from gateway.ports import Counters, Limit, Refused, Standing, Use
+from gateway.ports import Counters, Every, Limit, Refused, Standing, Use, What
 
 NO_LIMITS: tuple[Limit, ...] = ()
 
@@ -51,7 +52,7 @@ class Toll:
         return [each for limits in self._keys.values() for each in limits if each.kind == "budget"]
 
     def limits(self, key: str, target: Target) -> tuple[Limit, ...]:
-        """Those that a key's call to a target has to pass."""
+        """Those that a key's call to a target has to pass, the key's own first."""
         own = self._keys.get(key, NO_LIMITS)
         if target.requests_per_minute is None and target.tokens_per_minute is None:
             return own
@@ -74,10 +75,10 @@ class Toll:
         expected = self._estimates.ahead(call, target)
         granted = await self._counters.reserve(limits, _use(expected, target))
         if isinstance(granted, Refused):
-            entry.standings = _of_key((granted.standing,))
+            entry.standings = (granted.standing,) if granted.standing.limit.owner[0] == "key" else ()
             raise _refusal(granted)
         entry.reservation = granted
-        entry.standings = _of_key(self._counters.standings(granted))
+        entry.standings = self._counters.standings(granted)[: len(self._keys.get(entry.key, NO_LIMITS))]
 
     def give_back(self, entry: Entry) -> None:
         """The call goes elsewhere, and has used nothing here."""
@@ -108,10 +109,12 @@ class Toll:
 
 def _sums(used: Sequence[tuple[Target, Usage]]) -> tuple[Usage, int | None]:
     """Usage and cost of all attempts together: those that failed are on the provider's bill as well."""
+    if len(used) == 1:
+        [(target, usage)] = used
+        return credible(usage), cost(usage, target.price)
     costs = [cost(usage, target.price) for target, usage in used]
     known = [each for each in costs if each is not None]
-    usages = [credible(usage) for _, usage in used]
-    usage = usages[0] if len(usages) == 1 else Usage(*map(sum, zip(*usages, strict=True)))
+    usage = Usage(*map(sum, zip(*(credible(usage) for _, usage in used), strict=True)))
     return usage, sum(known) if len(known) == len(costs) else None
 
 
@@ -120,33 +123,23 @@ def _use(usage: Usage, target: Target) -> Use:
 
 
 def _limits_of_key(key: Key) -> tuple[Limit, ...]:
-    owner = ("key", key.name)
-    found = []
-    if key.limits.requests is not None:
-        found.append(limit(owner, "requests_per_minute", key.limits.requests))
-    if key.limits.tokens is not None:
-        found.append(limit(owner, "tokens_per_minute", key.limits.tokens))
-    if key.limits.concurrent is not None:
-        found.append(limit(owner, "concurrent_requests", key.limits.concurrent))
-    if key.budget is not None and key.budget.usd_micros is not None:
-        found.append(limit(owner, "usd_budget", key.budget.usd_micros, key.budget.every))
-    if key.budget is not None and key.budget.tokens is not None:
-        found.append(limit(owner, "token_budget", key.budget.tokens, key.budget.every))
-    return tuple(found)
+    owner, (requests, tokens, concurrent) = ("key", key.name), key.limits
+    rates = _limits(owner, requests_per_minute=requests, tokens_per_minute=tokens, concurrent_requests=concurrent)
+    if key.budget is None:
+        return rates
+    usd, spent = key.budget.usd_micros, key.budget.tokens
+    return rates + _limits(owner, key.budget.every, usd_budget=usd, token_budget=spent)
 
 
 def _limits_of_target(target: Target) -> tuple[Limit, ...]:
     owner = ("target", target.provider, target.model)
-    found = []
-    if target.requests_per_minute is not None:
-        found.append(limit(owner, "requests_per_minute", target.requests_per_minute))
-    if target.tokens_per_minute is not None:
-        found.append(limit(owner, "tokens_per_minute", target.tokens_per_minute))
-    return tuple(found)
+    requests, tokens = target.requests_per_minute, target.tokens_per_minute
+    return _limits(owner, requests_per_minute=requests, tokens_per_minute=tokens)
 
 
-def _of_key(standings: Iterable[Standing]) -> tuple[Standing, ...]:
-    return tuple(each for each in standings if each.limit.owner[0] == "key")
+def _limits(owner: tuple[str, ...], every: Every = "minute", **most: int | None) -> tuple[Limit, ...]:
+    """Those that are set, by their names."""
+    return tuple(limit(owner, cast(What, what), bound, every) for what, bound in most.items() if bound is not None)
 
 
 def _refusal(refused: Refused) -> GatewayError:

@@ -86,9 +86,11 @@ def first_patience(visit: Visit, attempt: Attempt) -> Patience:
     return Patience(visit.deadline, Failure.DEADLINE)
 
 
-def authorized(request: UpstreamRequest, upstream: Upstream) -> UpstreamRequest:
-    """The request with the provider's credentials."""
+def authorized(request: UpstreamRequest, upstream: Upstream, entry: Entry) -> UpstreamRequest:
+    """The request with the provider's credentials, and with the attempt's place in the call's trace."""
     headers = request.headers + upstream.authorize(request)
+    if entry.trace is not None and entry.under_way is not None:
+        headers += ((b"traceparent", entry.trace.parent(entry.under_way.span_id)),)
     return UpstreamRequest(request.method, request.url, headers, request.body, request.dropped)
 
 

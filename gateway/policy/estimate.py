@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gateway.core.call import Call, Json, Target
@@ -79,11 +78,12 @@ class Estimates:
 
     def ahead(self, call: Call, target: Target) -> Usage:
         """What to reserve: the prompt as it is likely to count, and the answer as long as it may become."""
-        prompt = self._prompt(call, target)
+        known = self._known(target)
+        prompt = _prompt(call, known)
         if call.endpoint == "embeddings":
             return Usage(prompt)
         longest = target.context or MOST_OUTPUT
-        each = _bound(call.body, target) or self._usual(target)
+        each = _bound(call.body, target) or _usual(known)
         return Usage(prompt, min(each, longest) * _choices(call.body))
 
     def cut(self, call: Call, target: Target, carried: int, told: Usage = NOTHING) -> Usage:
@@ -91,9 +91,9 @@ class Estimates:
 
         `told` is what some providers say on the way: of the prompt it is all, of the answer it may be the beginning.
         """
-        known = self._habits.get((target.provider, target.model), _UNKNOWN)
+        known = self._known(target)
         answer = max(known.answers.at(carried), told.output)
-        return bounded(told._replace(input=told.input or self._prompt(call, target), output=answer))
+        return bounded(told._replace(input=told.input or _prompt(call, known), output=answer))
 
     def learn(self, call: Call, target: Target, usage: Usage, carried: int = 0) -> None:
         """A provider has said what a complete call used. `carried` are the characters of its output.
@@ -102,8 +102,7 @@ class Estimates:
         Once a target is well known, most calls have nothing new to tell, and one in so many is enough.
         """
         self._turn = (self._turn + 1) % SAMPLED
-        known = self._habits.get((target.provider, target.model), _UNKNOWN)
-        if self._turn and len(known.lengths) >= WELL_KNOWN:
+        if self._turn and len(self._known(target).lengths) >= WELL_KNOWN:
             return
         usage, weight = bounded(usage), weigh(call)
         habits = self._of(target)
@@ -127,14 +126,8 @@ class Estimates:
         self._habits.move_to_end(name)
         return self._habits[name]
 
-    def _prompt(self, call: Call, target: Target) -> int:
-        weight = weigh(call)
-        known = self._habits.get((target.provider, target.model), _UNKNOWN)
-        return min(known.prompts.at(weight.bytes) + ATTACHMENT * weight.attachments, MOST_TOKENS)
-
-    def _usual(self, target: Target) -> int:
-        known = self._habits.get((target.provider, target.model), _UNKNOWN)
-        return known.lengths.quantile(USUAL) if len(known.lengths) >= ENOUGH else UNKNOWN_OUTPUT
+    def _known(self, target: Target) -> Habits:
+        return self._habits.get((target.provider, target.model), _UNKNOWN)
 
 
 _UNKNOWN = Habits(Line(1 / BYTES_PER_TOKEN), Line(1 / BYTES_PER_TOKEN), Recent())
@@ -143,17 +136,24 @@ _UNKNOWN = Habits(Line(1 / BYTES_PER_TOKEN), Line(1 / BYTES_PER_TOKEN), Recent()
 
 def weigh(call: Call) -> Weight:
     """The bytes of a request that are words, and how many attachments it has besides."""
-    attached = list(_attached(call.body))
-    return Weight(max(call.size - sum(attached), 1), len(attached))
-
-
-def _attached(body: Json) -> Iterator[int]:
-    """For each part of a message that is no text: the bytes that it takes in the request."""
-    messages = body.get("messages")
+    size, attachments = call.size, 0
+    messages = call.body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):
-            yield from (_length(part) for part in content if isinstance(part, dict) and _is_attachment(part))
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and _is_attachment(part):
+                size -= _length(part)
+                attachments += 1
+    return Weight(max(size, 1), attachments)
+
+
+def _prompt(call: Call, known: Habits) -> int:
+    weight = weigh(call)
+    return min(known.prompts.at(weight.bytes) + ATTACHMENT * weight.attachments, MOST_TOKENS)
+
+
+def _usual(known: Habits) -> int:
+    return known.lengths.quantile(USUAL) if len(known.lengths) >= ENOUGH else UNKNOWN_OUTPUT
 
 
 _SPEECH = frozenset({"text", "refusal", "thinking", "reasoning", "tool_result", "tool_use"})
@@ -178,13 +178,14 @@ _BOUNDS = ("max_completion_tokens", "max_tokens")
 def _bound(body: Json, target: Target) -> int:
     """What the client allows, or else the configuration; 0 for any length."""
     for asked in (body, target.defaults):
-        if found := next(filter(None, (_count(asked.get(field), MOST_OUTPUT) for field in _BOUNDS)), 0):
-            return found
+        for field in _BOUNDS:
+            if field in asked and (found := _count(asked[field], MOST_OUTPUT)):
+                return found
     return 0
 
 
 def _choices(body: Json) -> int:
-    return _count(body.get("n"), MOST_CHOICES) or 1
+    return (_count(body["n"], MOST_CHOICES) or 1) if "n" in body else 1
 
 
 def _count(value: Any, most: int) -> int:

@@ -173,8 +173,10 @@ class Bucket:
             self._debt = left if left > 0 else 0
 
     def standing(self, limit: Limit, now: int) -> Standing:
-        debt = self._paid_back(limit.most, now)
-        return standing(limit, -(-debt // MINUTE), -(-debt // limit.most))
+        most = limit.most
+        debt = self._paid_back(most, now)
+        used = -(-debt // MINUTE)
+        return Standing(limit, used, most - used if used < most else 0, -(-debt // most) / 1000)
 
     def idle(self, now: int) -> bool:
         return (now - self._at) * self._rate >= self._debt
@@ -223,6 +225,8 @@ class Slots:
 class Budget:
     """So much in each hour, day, week or month of the calendar, in UTC. What is spent stays spent until that is over.
 
+    What costs nothing is let in always, also where calls have used more than was expected of them.
+
     A call belongs to the window in which it was reserved, as in the ledger: when it ends in the next, that has seen
     nothing of it. A new window begins at zero.
     """
@@ -236,7 +240,7 @@ class Budget:
 
     def wait(self, limit: Limit, amount: int, now: int) -> float:
         self._turn(limit, now)
-        if self._spent + self._reserved + amount <= limit.most:
+        if not amount or self._spent + self._reserved + amount <= limit.most:
             return 0
         if self._spent + amount <= limit.most:
             return SOON  # what is in the way is reserved by calls that may well use less

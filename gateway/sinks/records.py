@@ -10,10 +10,16 @@ NO_USAGE = Usage()
 
 
 def record(entry: Entry) -> Record:
-    """What is kept of a call: never a prompt, an answer or a secret.
+    """What is kept of a settled call: never a prompt, an answer or a secret. Made once, for the books and for the log.
 
-    What clients choose is cut here, too, and not only when it is read: the journal has no room for megabytes.
+    What clients choose is cut here: neither has room for megabytes.
     """
+    if entry.record is None:
+        entry.record = _record(entry)
+    return entry.record
+
+
+def _record(entry: Entry) -> Record:
     call, usage, began = entry.call, entry.usage or NO_USAGE, entry.started
     return Record(
         id=entry.record_id or entry.id,
@@ -42,8 +48,9 @@ def record(entry: Entry) -> Record:
 
 
 def _attempt(tried: Tried) -> Attempt:
-    return Attempt(tried.provider, tried.model[:TEXT], tried.outcome, round(tried.ms, 2))
+    return Attempt(tried.provider, tried.model[:TEXT], tried.outcome, int(tried.ms * 100) / 100)
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)
+    """To the hundredth; `round` would take three times as long."""
+    return int(seconds * 100_000) / 100

@@ -8,25 +8,19 @@ until it is back, and goes on with the oldest. It imports no driver: who opens t
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from gateway.core.record import Record, read
+from gateway.core.record import read
 from gateway.store.errors import DatabaseUnfit
-from gateway.store.journal import Journal, Shelf, abandoned, lines_from, segments
+from gateway.store.journal import Journal, Shelf, abandoned, lines_from, segments, torn
 
 EVERY = 0.25
 """Seconds between two looks into the journal: so long, and the time of a transaction, the database lags behind."""
 
-CHUNK = 64 * 2**10
-"""Bytes of a journal that share a transaction, some 150 records."""
-
-AT_ONCE = 20
-BREATH = 0.0005
-"""Lines that are read before the interpreter is left to the event loop for so many seconds. Without that, every system
-call of the loop costs it up to 5 ms, which is how long Python lets one thread run on while another waits."""
+CHUNK = 256 * 2**10
+"""Bytes of a journal that share a transaction, some 600 records."""
 
 LONGEST_PAUSE = 5.0
 """Seconds until the next try when the database is away: twice as long each time, up to this."""
@@ -48,7 +42,7 @@ class Books(Protocol):
 
     def prepare(self) -> None: ...
     def close(self) -> None: ...
-    def write(self, batch: list[Record], segment: str, until: int) -> int: ...
+    def write_lines(self, lines: list[bytes], segment: str = "", until: int = 0) -> int: ...
     def mark(self, segment: str) -> int: ...
     def unmark(self, segment: str) -> None: ...
     def forget(self, before: float, most: int) -> int: ...
@@ -132,11 +126,11 @@ class Carrier:
         ledger = self._prepared_ledger()
         self._adopt()
         for folder in tuple(self._shelves):
-            self._carry(folder, ledger, lambda _: True)
+            self._carry(folder, ledger, lambda _: None)
             self._shelves.pop(folder).release()
             self._waiting.pop(folder, None)
         if own := self._own_folder():
-            self._carry(own, ledger, self._journal.is_complete)
+            self._carry(own, ledger, self._journal.growing)
         self._forget(ledger)
 
     def _own_folder(self) -> Path | None:
@@ -183,55 +177,49 @@ class Carrier:
 
     # Carrying
 
-    def _carry(self, folder: Path, ledger: Books, is_complete: Callable[[str], bool]) -> None:
+    def _carry(self, folder: Path, ledger: Books, growing: Callable[[str], int | None]) -> None:
         """Everything in a folder, the oldest first. Removes the segments that are complete."""
         for segment in segments(folder):
-            complete = is_complete(segment.name)  # before reading: what is complete then is read to its end
-            end = self._carry_segment(segment, ledger)
-            if complete:
-                if segment.stat().st_size > end:
-                    self._skip(1, segment, "its last line is torn")
+            written = growing(segment.name)  # before reading: what is complete then is read to its end
+            end = self._carry_segment(segment, ledger, written)
+            if written is None:
+                if lines := torn(segment, end):
+                    self._skip(lines, segment, "its end is torn")
                 segment.unlink()
                 self._offsets.pop(segment, None)
                 ledger.unmark(_name(segment))
 
-    def _carry_segment(self, segment: Path, ledger: Books) -> int:
+    def _carry_segment(self, segment: Path, ledger: Books, written: int | None) -> int:
         """Everything in a segment by now. Gives the offset of what may follow."""
         if segment not in self._offsets:
             mark = ledger.mark(_name(segment))
             self._count(segment, _lines(segment, mark))
             self._offsets[segment] = mark
-        while lines := lines_from(segment, self._offsets[segment], CHUNK):
+        while lines := lines_from(segment, self._offsets[segment], self._most(segment, written)):
             until = self._offsets[segment] + len(lines)
             self._write(lines, segment, until, ledger)
             self._offsets[segment] = until
             self._count(segment, lines.count(b"\n"))
         return self._offsets[segment]
 
+    def _most(self, segment: Path, written: int | None) -> int:
+        return CHUNK if written is None else min(CHUNK, max(0, written - self._offsets[segment]))
+
     def _write(self, lines: bytes, segment: Path, until: int, ledger: Books) -> None:
-        batch = list(self._records(lines, segment))
+        batch = lines.splitlines()
         try:
-            ledger.write(batch, _name(segment), until)
+            ledger.write_lines(batch, _name(segment), until)
         except DatabaseUnfit:
             self._write_singly(batch, segment, until, ledger)
 
-    def _write_singly(self, batch: list[Record], segment: Path, until: int, ledger: Books) -> None:
-        """One record that no database wants must not keep the others from it."""
-        for record in batch:
+    def _write_singly(self, batch: list[bytes], segment: Path, until: int, ledger: Books) -> None:
+        """One line that is no record, or one that no database wants, must not keep the others from it."""
+        for line in batch:
             try:
-                ledger.write([record], "", 0)
-            except DatabaseUnfit as error:
+                ledger.write_lines([read(line).line()])
+            except (ValueError, DatabaseUnfit) as error:
                 self._skip(1, segment, str(error)[:SAID_LIMIT])
-        ledger.write([], _name(segment), until)
-
-    def _records(self, lines: bytes, segment: Path) -> Iterator[Record]:
-        for number, line in enumerate(lines.splitlines(), 1):
-            if number % AT_ONCE == 0:
-                time.sleep(BREATH)
-            try:
-                yield read(line)
-            except ValueError as error:
-                self._skip(1, segment, str(error)[:SAID_LIMIT])
+        ledger.write_lines([], _name(segment), until)
 
     def _count(self, segment: Path, lines: int) -> None:
         if segment.parent in self._shelves:

@@ -172,7 +172,7 @@ function budget.read(row)
 end
 
 function budget.wait(row)
-  if row.spent + row.reserved + row.amount <= row.most then return 0 end
+  if row.amount == 0 or row.spent + row.reserved + row.amount <= row.most then return 0 end
   if row.spent + row.amount <= row.most then return SOON end
   return row.amount > row.most and NEVER or row.ends - now
 end

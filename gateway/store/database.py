@@ -33,12 +33,13 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    update,
 )
 
 from gateway.core.secret import Secret
 from gateway.store.errors import DatabaseAway, DatabaseRefused, DatabaseUnfit
 
-VERSION = "0001"
+VERSION = "0003"
 """The newest of `gateway.store.migrations`."""
 
 BUSY = 5.0
@@ -103,12 +104,18 @@ records = Table(
     Index("records_key", "key", "time", "seq"),
     Index("records_model", "model", "time", "seq"),
     Index("records_provider", "provider", "time", "seq"),
-    # Nearly all calls are well, and those are found by time. An index of the others is small.
+    # Nearly all calls are well, and those are found by time. Indexes of the others are small.
     Index(
         "records_outcome",
         *("outcome", "time", "seq"),
         sqlite_where=text("outcome <> 'ok'"),
         postgresql_where=text("outcome <> 'ok'"),
+    ),
+    Index(
+        "records_status",
+        *("status", "time", "seq"),
+        sqlite_where=text("status <> 200"),
+        postgresql_where=text("status <> 200"),
     ),
 )
 """One row a call, for as long as they are kept."""
@@ -159,6 +166,41 @@ virtual_keys = Table(
 )
 """Keys made at run time. The keys themselves are not in here."""
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _big_key, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("changes", Text, nullable=False),
+)
+"""What people did, for ever. A secret is not in here."""
+
+providers = Table(
+    "providers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created", Double, nullable=False),
+    Column("changed", Double, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("secrets", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+"""Providers made at run time. What is secret of them is sealed: see `gateway.store.envelope`."""
+
+provider_tests = Table(
+    "provider_tests",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("found", Text, nullable=False),
+)
+"""What the last test of each provider has shown."""
+
 versions = Table(
     "versions",
     metadata,
@@ -166,6 +208,17 @@ versions = Table(
     Column("version", BigInteger, nullable=False),
 )
 """A number for each thing that replicas look at now and then: another number means that it has changed."""
+
+
+def present_version(connection: Connection, of: str) -> int:
+    """The number of one of these things. Cheap: one row."""
+    return int(connection.execute(select(versions.c.version).where(versions.c.name == of)).scalar_one())
+
+
+def next_version(connection: Connection, of: str) -> int:
+    """Locks the number until the transaction ends, so that whoever sees one sees what it stands for."""
+    counter = update(versions).where(versions.c.name == of).values(version=versions.c.version + 1)
+    return int(connection.execute(counter.returning(versions.c.version)).scalar_one())
 
 
 class Database:

@@ -8,53 +8,26 @@ refused rather than undoing somebody else's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, select
 from sqlalchemy import update as updating
 
-from gateway.store.database import Database, versions, virtual_keys
-from gateway.store.errors import DatabaseUnfit
+from gateway.core.deed import Deed
+from gateway.core.virtual_key import VirtualKey
+from gateway.store.audit import note
+from gateway.store.database import Database, next_version, present_version, virtual_keys
+from gateway.store.errors import DatabaseUnfit, NameTaken, Outdated
 
 COUNTER = "virtual_keys"
 
 
-class NameTaken(Exception):
-    """There is a key of that name, or was: the ledger knows keys by name, so a name is never given twice."""
-
-
-class Outdated(Exception):
-    """Somebody has changed the key in the meantime, or there is none of that name."""
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualKey:
-    """One key. Times are in seconds since 1970."""
-
-    name: str
-    sha256: str = field(repr=False)
-    """Of the key, in hex."""
-    shown: str
-    """How the key begins: enough to know it by."""
-    created: float
-    expires: float | None = None
-    revoked: float | None = None
-    """Since when it is not valid any more."""
-    replaced_sha256: str | None = field(default=None, repr=False)
-    """Of the key that was there before this one."""
-    replaced_until: float | None = None
-    """How long that one is still valid."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Models, limits, budget, priority: whatever JSON holds."""
-    version: int = 0
-    """Given by the database."""
-
-
 class Keys:
-    """The keys in one database, for any number of threads. Every method blocks, and raises DatabaseAway."""
+    """The keys in one database, for any number of threads. Every method blocks, and raises DatabaseAway.
+
+    A change comes with the `Deed` that the audit log has of it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,8 +35,7 @@ class Keys:
     def version(self) -> int:
         """Another number than before means that a key has changed. Cheap: one row."""
         with self._database.reading() as connection:
-            counter = select(versions.c.version).where(versions.c.name == COUNTER)
-            return int(connection.execute(counter).scalar_one())
+            return present_version(connection, COUNTER)
 
     def list(self) -> list[VirtualKey]:
         """All keys by name, those that are revoked or have expired too."""
@@ -71,38 +43,41 @@ class Keys:
             rows = connection.execute(select(virtual_keys).order_by(virtual_keys.c.name)).all()
         return [_key(row) for row in rows]
 
-    def insert(self, key: VirtualKey) -> VirtualKey:
+    def insert(self, key: VirtualKey, deed: Deed | None = None) -> VirtualKey:
         """Adds a key, and gives it with its version. Raises NameTaken."""
         try:
             with self._database.writing() as connection:
-                row = {**_row(key), "version": _next_version(connection)}
+                row = {**_row(key), "version": next_version(connection, COUNTER)}
                 connection.execute(virtual_keys.insert(), row)
+                _note(connection, deed)
         except DatabaseUnfit as error:
             raise NameTaken(key.name) from error
         return _key_of(row)
 
-    def update(self, key: VirtualKey) -> VirtualKey:
+    def update(self, key: VirtualKey, deed: Deed | None = None) -> VirtualKey:
         """Replaces the version that `key` names. Gives the key with its new one. Raises Outdated."""
         with self._database.writing() as connection:
-            row = {**_row(key), "version": _next_version(connection)}
+            row = {**_row(key), "version": next_version(connection, COUNTER)}
             same = (virtual_keys.c.name == key.name) & (virtual_keys.c.version == key.version)
             if connection.execute(updating(virtual_keys).where(same).values(row)).rowcount != 1:
                 raise Outdated(key.name)
+            _note(connection, deed)
         return _key_of(row)
 
-    def revoke(self, name: str, at: float) -> bool:
+    def revoke(self, name: str, at: float, deed: Deed | None = None) -> bool:
         """Ends a key and the one it replaced, whatever its version. Whether it was still valid."""
         valid = (virtual_keys.c.name == name) & virtual_keys.c.revoked.is_(None)
         with self._database.writing() as connection:
-            version = _next_version(connection)
+            version = next_version(connection, COUNTER)
             ended = updating(virtual_keys).where(valid).values(revoked=at, replaced_until=None, version=version)
-            return connection.execute(ended).rowcount == 1
+            found = connection.execute(ended).rowcount == 1
+            _note(connection, deed if found else None)
+        return found
 
 
-def _next_version(connection: Connection) -> int:
-    """Locks the counter until the transaction ends, so that whoever sees a number sees what it stands for."""
-    counter = updating(versions).where(versions.c.name == COUNTER).values(version=versions.c.version + 1)
-    return int(connection.execute(counter.returning(versions.c.version)).scalar_one())
+def _note(connection: Connection, deed: Deed | None) -> None:
+    if deed is not None:
+        note(connection, deed)
 
 
 def _row(key: VirtualKey) -> dict[str, Any]:

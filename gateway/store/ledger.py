@@ -4,8 +4,8 @@ The ledger: the record of every call, and what calls come to by the hour and by 
 Records are inserted a batch at a time, each once however often it comes. What is new is added to the sums of its hour
 and its day in the same transaction, so the sums are exact, and stay when the records themselves are deleted.
 
-A batch goes to the database as one JSON text, which that takes apart: its rows never become Python's, and the event
-loop need not share the interpreter with them.
+Lines of a journal go as they are to PostgreSQL, which takes them apart itself. SQLite would do it in our process and at
+twice the cost of doing it here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from secrets import randbits
-from typing import Any, Literal, NamedTuple
+from types import NoneType
+from typing import Any
 
 import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    FromClause,
+    Connection,
     Row,
     Select,
     String,
@@ -39,19 +40,15 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from gateway.core.record import Attempt, Record
+from gateway.core.ledger import ALL, DAY, HOUR, SUMS, By, Chosen, Page, Spent
+from gateway.core.record import Attempt, Record, fields
 from gateway.store.database import Database, marks, records, usage_daily, usage_hourly
-
-HOUR = 3600
-DAY = 24 * HOUR
-
-By = Literal["key", "model", "provider", "outcome", "day", "hour"]
+from gateway.store.errors import DatabaseUnfit
 
 TIMES = {"day": DAY, "hour": HOUR}
 
@@ -64,49 +61,6 @@ MOST_LISTED = 1000
 CHOSEN = ("key", "model", "provider", "outcome")
 
 
-class Chosen(NamedTuple):
-    """Which calls are meant; None: whichever. Times are in seconds since 1970: `since` is included, `until` is not."""
-
-    key: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    outcome: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-
-ALL = Chosen()
-
-
-class Spent(NamedTuple):
-    """What calls came to. `input_tokens` includes cached tokens, `output_tokens` includes reasoning tokens."""
-
-    by: str
-    """The name; of a day or an hour when it began, as ISO 8601 in UTC."""
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    reasoning_tokens: int
-    cost_micros: int
-    """Millionths of a US dollar, of the calls whose cost is known."""
-    unpriced_calls: int
-    """Calls that used tokens and have no cost, because no price is known. Where there are any, they cost more."""
-    estimated_calls: int
-    """Calls whose tokens, and so their cost, the provider did not report: they are the gateway's estimate."""
-
-
-SUMS = Spent._fields[1:]
-
-
-class Page(NamedTuple):
-    """Records, the newest first, and where the next page begins; None after the last."""
-
-    records: list[Record]
-    cursor: str | None
-
-
 class Ledger:
     """The ledger in one database, for any number of threads. Every method blocks.
 
@@ -117,7 +71,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         dialect = sqlite if database.is_sqlite else postgresql
-        self._insert = _insert(dialect, _lines(database.is_sqlite))
+        self._insert = _insert_rows if database.is_sqlite else _insert_text
         self._gather = (_gather(dialect, usage_hourly, HOUR), _gather(dialect, usage_daily, DAY))
         self._mark = _upsert_mark(dialect)
 
@@ -135,12 +89,15 @@ class Ledger:
         `segment` of a journal is read up to `until` then. Raises DatabaseUnfit if one record cannot be held: then none
         is inserted.
         """
-        lines = b"[" + b",".join(record.line() for record in batch) + b"]"
+        return self.write_lines([record.line() for record in batch], segment, until)
+
+    def write_lines(self, lines: Sequence[bytes], segment: str = "", until: int = 0) -> int:
+        """As `write`, for records as they stand in a journal. What is no record makes the batch unfit, too."""
         number = randbits(62)
         with self._database.writing() as connection:
             before = connection.scalar(select(func.coalesce(func.max(records.c.seq), 0)))
-            new = connection.execute(self._insert, {"lines": lines.decode(), "batch": number}).rowcount
-            for gather in self._gather:
+            new = self._insert(connection, lines, number) if lines else 0
+            for gather in self._gather if new else ():
                 connection.execute(gather, {"before": before, "batch": number})
             if segment:
                 connection.execute(self._mark, {"segment": segment, "bytes": until})
@@ -210,27 +167,49 @@ def _within(table: Table, start: int, end: int) -> ColumnElement[bool]:
     return and_(table.c.start >= start, table.c.start < end)
 
 
-def _lines(is_sqlite: bool) -> tuple[FromClause, dict[str, ColumnElement[Any]]]:
-    """The lines of a batch as rows, and what stands in them by name."""
-    batch = bindparam("lines", type_=Text)
-    names = [name for name in records.c.keys() if name not in ("seq", "batch")]  # noqa: SIM118
-    if is_sqlite:
-        each = func.json_each(batch).table_valued("value")
-        return each, {name: func.json_extract(each.c.value, f"$.{name}") for name in names}
-    line = (
-        func.jsonb_to_recordset(cast(batch, JSONB))
-        .table_valued(*(column(name, records.c[name].type) for name in names))
-        .render_derived(name="line", with_types=True)
-    )
-    return line, {name: line.c[name] for name in names}
+_NAMES = Record._fields
 
 
-def _insert(dialect: Any, lines: tuple[FromClause, dict[str, ColumnElement[Any]]]) -> Any:
-    source, said = lines
-    # Without its `where`, SQLite takes the ON of the conflict for that of a join.
-    rows = select(bindparam("batch", type_=BigInteger), *said.values()).select_from(source).where(true())
-    inserted = dialect.insert(records).from_select(["batch", *said], rows)
+def _insert_rows(connection: Connection, lines: Sequence[bytes], number: int) -> int:
+    """One row after the other, in one go of the driver's. Gives how many are new."""
+    try:
+        return connection.exec_driver_sql(_ROW, [(number, *_row(line)) for line in lines]).rowcount
+    except (ValueError, OverflowError) as error:
+        raise DatabaseUnfit(f"not a record: {error}") from None
+
+
+_ROW = (
+    f"INSERT INTO records (batch, {', '.join(_NAMES)}) VALUES (?{', ?' * len(_NAMES)}) "  # noqa: S608  names of ours
+    "ON CONFLICT (id) DO NOTHING"
+)
+
+_VALUES = frozenset({str, int, float, bool, NoneType})
+"""What SQLite takes. It would take any of them into any column, too, so that what writes a line has to be right."""
+
+
+def _row(line: bytes) -> list[object]:
+    row = fields(line)
+    row[-1] = orjson.dumps(row[-1]).decode()
+    if not _VALUES.issuperset(map(type, row)):
+        raise ValueError("it is nested")
+    return row
+
+
+def _insert_text(connection: Connection, lines: Sequence[bytes], number: int) -> int:
+    """All lines as one text, which the database takes apart. Gives how many are new."""
+    text = (b"[" + b",".join(lines) + b"]").decode()
+    return connection.execute(_TEXT, {"lines": text, "batch": number}).rowcount
+
+
+def _from_text() -> Any:
+    line = func.jsonb_array_elements(cast(bindparam("lines", type_=Text), JSONB)).table_valued(column("value", JSONB))
+    said = [cast(line.c.value[place].astext, records.c[name].type) for place, name in enumerate(_NAMES, 1)]
+    rows = select(bindparam("batch", type_=BigInteger), *said)
+    inserted = postgresql.insert(records).from_select(["batch", *_NAMES], rows)
     return inserted.on_conflict_do_nothing(index_elements=["id"]).execution_options(preserve_rowcount=True)
+
+
+_TEXT = _from_text()
 
 
 def _gather(dialect: Any, table: Table, seconds: int) -> Any:
@@ -268,8 +247,13 @@ def _upsert_mark(dialect: Any) -> Any:
 
 def _of_records(chosen: Chosen) -> list[ColumnElement[bool]]:
     found = _named(records.c, chosen)
+    if chosen.status is not None:
+        found.append(records.c.status == chosen.status)
+    # What the partial indexes want to hear.
     if chosen.outcome not in (None, "ok"):
-        found.append(text("outcome <> 'ok'"))  # type: ignore[arg-type]  # what the partial index wants to hear
+        found.append(text("outcome <> 'ok'"))  # type: ignore[arg-type]
+    if chosen.status not in (None, 200):
+        found.append(text("status <> 200"))  # type: ignore[arg-type]
     if chosen.since is not None:
         found.append(records.c.time >= int(_bounded(chosen.since) * 1000))
     if chosen.until is not None:

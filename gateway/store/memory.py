@@ -18,6 +18,10 @@ FEW = 1000
 """Counters that are kept without asking whether they hold anything."""
 
 
+Counted = list[tuple[Counter, Limit]]
+"""Limits, each with what counts it."""
+
+
 class MemoryCounters:
     """Counters in process. Implements `gateway.ports.Counters`.
 
@@ -47,25 +51,27 @@ class MemoryCounters:
     def reserve_now(self, limits: tuple[Limit, ...], use: Use) -> Reservation | Refused:
         """As `reserve`, which does not wait either."""
         use, now, longest, refusing = bounded(use), self._now(), 0.0, None
-        counters = self._counters
-        for limit in limits:
-            counter = counters.get(limit.name) or self._counter(limit)
+        counted = self._counted(limits)
+        for counter, limit in counted:
             wait = counter.wait(limit, use[limit.unit], now)
             if wait > longest:
-                longest, refusing = wait, limit
+                longest, refusing = wait, (counter, limit)
         if refusing is not None:
-            return Refused(self._counter(refusing).standing(refusing, now), longest / 1000)
-        return self._taken(limits, use, now)
+            counter, limit = refusing
+            return Refused(counter.standing(limit, now), longest / 1000)
+        return self._taken(counted, limits, use, now)
 
     def hold(self, limits: tuple[Limit, ...], use: Use) -> Reservation:
         """Reserves what is in use already, whether there is room or not."""
-        return self._taken(limits, bounded(use), self._now())
+        return self._taken(self._counted(limits), limits, bounded(use), self._now())
 
-    def _taken(self, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
-        for limit in limits:
-            self._counter(limit).take(limit, use[limit.unit], now)
+    def _taken(self, counted: Counted, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
+        for counter, limit in counted:
+            counter.take(limit, use[limit.unit], now)
         reservation = Reservation(next(self._ids), limits, use, now)
         self._open[reservation.id] = reservation
+        if len(self._counters) > self._many:
+            self._tidy(now)
         return reservation
 
     def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
@@ -73,7 +79,7 @@ class MemoryCounters:
         if reservation.id not in self._open:
             return ()
         now = self._now()
-        return tuple(self._counter(limit).standing(limit, now) for limit in reservation.limits)
+        return tuple([counter.standing(limit, now) for counter, limit in self._counted(reservation.limits)])
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used. What is no number leaves what was reserved."""
@@ -81,12 +87,12 @@ class MemoryCounters:
             return
         _, limits, reserved, at = reservation
         used, now = bounded(used, reserved), self._now()
-        for limit in limits:
-            self._counter(limit).settle(limit, reserved[limit.unit], used[limit.unit], at, now)
+        for counter, limit in self._counted(limits):
+            counter.settle(limit, reserved[limit.unit], used[limit.unit], at, now)
 
     def preload(self, limit: Limit, spent: int) -> None:
         """A budget's current window has seen at least so much."""
-        budget = self._counter(limit)
+        [(budget, _)] = self._counted((limit,))
         assert isinstance(budget, Budget)
         budget.preload(limit, spent, self._now())
 
@@ -103,16 +109,14 @@ class MemoryCounters:
             if isinstance(counter, Bucket) and (used := counter.standing(limit, now).used):
                 yield limit, used
 
-    def _counter(self, limit: Limit) -> Counter:
-        counter = self._counters.get(limit.name)
-        if counter is None:
-            if len(self._counters) >= self._many:
-                self._tidy()
-            counter = self._counters[limit.name] = COUNTERS[limit.kind]()
-        return counter
+    def _counted(self, limits: Iterable[Limit]) -> Counted:
+        known = self._counters
+        return [(known.get(limit.name) or self._new(limit), limit) for limit in limits]
 
-    def _tidy(self) -> None:
+    def _new(self, limit: Limit) -> Counter:
+        return self._counters.setdefault(limit.name, COUNTERS[limit.kind]())
+
+    def _tidy(self, now: int) -> None:
         """Each time there are twice as many as were in use last time, so that it costs each of them very little."""
-        now = self._now()
         self._counters = {name: counter for name, counter in self._counters.items() if not counter.idle(now)}
         self._many = max(FEW, 2 * len(self._counters))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core.call import Headers
-from gateway.ports import Standing, What
+from gateway.ports import Limit, Standing, What
 
 COUNTED: Mapping[What, bytes] = {
     "requests_per_minute": b"requests",
@@ -18,14 +17,14 @@ COUNTED: Mapping[What, bytes] = {
 """Which limits these headers can tell of. For places and for dollars there are none."""
 
 
-def allowance(standings: Sequence[Standing]) -> Headers:
-    """Of each unit the limit that leaves the least."""
+def allowance(standings: Sequence[Standing]) -> bytes:
+    """Header lines: of each unit the limit that leaves the least."""
     tightest: dict[bytes, Standing] = {}
     for standing in standings:
         unit = COUNTED.get(standing.limit.what)
         if unit and (unit not in tightest or standing.remaining < tightest[unit].remaining):
             tightest[unit] = standing
-    return tuple(header for unit, standing in tightest.items() for header in _headers(unit, standing))
+    return b"".join([_lines(unit, *standing) for unit, standing in tightest.items()])
 
 
 def duration(seconds: float) -> bytes:
@@ -41,9 +40,12 @@ def duration(seconds: float) -> bytes:
     return b"%dh%b" % (hours, spelt) if hours else spelt
 
 
-def _headers(unit: bytes, standing: Standing) -> Headers:
-    return (
-        (b"x-ratelimit-limit-" + unit, b"%d" % standing.limit.most),
-        (b"x-ratelimit-remaining-" + unit, b"%d" % standing.remaining),
-        (b"x-ratelimit-reset-" + unit, duration(standing.reset)),
+def _lines(unit: bytes, limit: Limit, used: int, remaining: int, reset: float) -> bytes:
+    return (b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n") % (
+        unit,
+        limit.most,
+        unit,
+        remaining,
+        unit,
+        duration(reset),
     )

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gateway.core.ledger import SUMS, Spent
 from gateway.core.record import Attempt, Record
 from gateway.core.secret import Secret
 from gateway.store.database import Database
-from gateway.store.ledger import SUMS, Ledger, Spent
+from gateway.store.ledger import Ledger
 
 NOON = 1_800_014_400
 """Seconds since 1970: midday of a 15 January, in UTC."""

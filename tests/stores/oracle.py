@@ -86,7 +86,7 @@ class Oracle:
             return max(0, ceil(missing * 60_000 / limit.most))
         if limit.kind == "slots":
             return 0 if self.used(limit) < limit.most else 1000
-        if self.used(limit) + amount <= limit.most:
+        if not amount or self.used(limit) + amount <= limit.most:
             return 0
         if self._spent(limit) + amount <= limit.most:
             return 1000

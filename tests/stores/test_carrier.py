@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.store.carrier import Carrier
-from gateway.store.database import Database, metadata
+from gateway.store.database import VERSION, Database, metadata
 from gateway.store.errors import DatabaseAway
 from gateway.store.journal import Journal
 from gateway.store.ledger import Ledger
@@ -153,7 +153,7 @@ def test_lines_that_are_torn_or_none_of_ours_are_skipped_and_counted(
     journal: Journal, root: Path, url: str, log: Log, ledger: Ledger
 ) -> None:
     good = lines(calls(3))
-    left_behind(root, good + b"\0\0\0\n{}\n" + lines([call("after")]) + lines([call("torn")])[:-9])
+    left_behind(root, good + b"\x01\x01\n{}\n" + lines([call("after")]) + lines([call("torn")])[:-9])
     with carrying(journal, url, log) as carrier:
         eventually(lambda: carrier.skipped == 3)
         eventually(lambda: carrier.backlog == 0)
@@ -197,7 +197,7 @@ def test_a_database_of_a_newer_program_is_left_alone_and_records_wait(
         assert carrier.backlog == 3
         assert "newer than this program knows" in log.words
         with database.writing() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            connection.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": VERSION})
         eventually(lambda: carrier.backlog == 0)
 
 

@@ -210,6 +210,12 @@ async def test_a_spent_budget_refuses_what_costs_anything_and_nothing_else(here:
     await here.granted((DOLLARS,), micros(0))
 
 
+async def test_a_budget_that_is_overrun_refuses_nothing_that_costs_nothing(here: World) -> None:
+    here.counters.settle(await here.granted((DOLLARS,), micros(10_000)), micros(15_000))
+    await here.refused((DOLLARS,), micros(1))
+    await here.granted((DOLLARS,), micros(0))
+
+
 @pytest.mark.parametrize(
     ("every", "seconds"), [("hour", 600), ("day", 600), ("week", 600 + 5 * 86_400), ("month", 600)]
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.journal import HELD, Journal, Shelf, abandoned, beside, lines_from, segments
+from gateway.store.journal import HELD, Journal, Shelf, abandoned, beside, lines_from, segments, torn
 from tests.stores.books import NOON, Log, left_behind
 
 
@@ -46,42 +46,47 @@ def test_only_the_owner_can_read_it(journal: Journal) -> None:
 
 def test_a_segment_that_is_full_is_followed_by_another(journal: Journal) -> None:
     for number in range(5):
-        journal.append(b"x" * 599 + b"\n")
+        journal.append(b"x" * 399 + b"\n")
         assert journal.appended == number + 1
-    assert [path.stat().st_size for path in _segments(journal)] == [1200, 1200, 600]
-    assert [journal.is_complete(path.name) for path in _segments(journal)] == [True, True, False]
+    assert [journal.growing(path.name) for path in _segments(journal)] == [None, None, 400]
+    journal.close()
+    assert [path.stat().st_size for path in _segments(journal)] == [800, 800, 400]
+
+
+def test_what_is_longer_than_a_segment_has_one_of_its_own(journal: Journal) -> None:
+    journal.append(b"x" * 2999 + b"\n")
+    journal.append(b"one\n")
+    assert [len(path.read_bytes().rstrip(b"\0")) for path in _segments(journal)] == [3000, 4]
 
 
 def test_a_closed_journal_is_complete(journal: Journal) -> None:
     journal.append(b"one\n")
+    assert journal.growing(_segments(journal)[0].name) == 4
     journal.close()
-    assert journal.is_complete(_segments(journal)[0].name)
+    assert journal.growing(_segments(journal)[0].name) is None
 
 
-def test_lines_that_a_full_disk_took_half_of_are_completed_later(journal: Journal, log: Log) -> None:
-    lines = [f"line {number:03}\n".encode() for number in range(40)]
-    journal.append(lines[0])
+def test_lines_that_come_while_the_disk_is_full_are_written_later(journal: Journal, log: Log) -> None:
+    lines = [f"line {number:03}\n".encode() for number in range(400)]
+    for line in lines[:50]:
+        journal.append(line)
     with disk_of(103):
-        for line in lines[1:30]:
+        for line in lines[50:300]:
             journal.append(line)
-    assert _content(journal)[-1:] != b"\n"
-    for line in lines[30:]:
+    assert _content(journal) == b"".join(lines[:111])  # of 1000 bytes
+    for line in lines[300:]:
         journal.append(line)
     assert _content(journal) == b"".join(lines)
     assert journal.lost == 0
     assert log.events == ["journal_failed", "journal_back"]
+    assert len(list(journal.root.iterdir())) == 1
 
 
-def test_a_line_that_was_cut_goes_on_in_the_same_segment(journal: Journal) -> None:
-    journal.append(b"x" * 998 + b"\n")
-    with disk_of(1003):
-        journal.append(b"first half, second half\n")
-    for line in (b"next\n", b"last\n"):
-        journal.append(line)
-    assert [path.read_bytes()[-28:] for path in _segments(journal)] == [
-        b"first half, second half\nnext\n"[-28:],
-        b"last\n",
-    ]
+def test_what_is_held_when_it_ends_is_written_if_the_disk_lets_it(journal: Journal) -> None:
+    with disk_of(0):
+        journal.append(b"one\n")
+    journal.close()
+    assert (_content(journal), journal.lost) == (b"one\n", 0)
 
 
 def test_what_neither_disk_nor_memory_has_room_for_is_counted(journal: Journal, log: Log) -> None:
@@ -161,9 +166,30 @@ def test_only_whole_lines_are_read(tmp_path: Path) -> None:
 
 
 def test_what_has_no_end_does_not_keep_the_reader_where_it_is(tmp_path: Path) -> None:
-    segment = left_behind(tmp_path, b"\0" * 250 + b"\none\n")
-    assert lines_from(segment, 0, 100) == b"\0" * 100
-    assert lines_from(segment, 200, 100) == b"\0" * 50 + b"\none\n"
+    segment = left_behind(tmp_path, b"x" * 250 + b"\none\n")
+    assert lines_from(segment, 0, 100) == b"x" * 100
+    assert lines_from(segment, 200, 100) == b"x" * 50 + b"\none\n"
+
+
+def test_what_was_never_written_is_not_read(tmp_path: Path) -> None:
+    segment = left_behind(tmp_path, b"one\ntwo" + b"\0" * 100)
+    assert lines_from(segment, 0, 50) == b"one\n"
+    assert lines_from(segment, 4, 6) == b""
+
+
+@pytest.mark.parametrize(
+    ("behind", "lines"),
+    [
+        (b"", 0),
+        (bytes(100), 0),
+        (b"tw", 1),
+        (b"tw" + bytes(100), 1),
+        (b"t\0o\n" + bytes(100), 1),
+        (bytes(50) + b"two\nthree\n" + bytes(50), 2),
+    ],
+)
+def test_lines_behind_the_last_whole_one_are_counted(behind: bytes, lines: int, tmp_path: Path) -> None:
+    assert torn(left_behind(tmp_path, b"one\n" + behind), 4) == lines
 
 
 @pytest.mark.parametrize(
@@ -195,7 +221,7 @@ def _segments(journal: Journal) -> list[Path]:
 
 
 def _content(journal: Journal) -> bytes:
-    return b"".join(path.read_bytes() for path in _segments(journal))
+    return b"".join(path.read_bytes().rstrip(b"\0") for path in _segments(journal))
 
 
 def _release(found: list[Shelf]) -> None:

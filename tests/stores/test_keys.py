@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.secret import Secret
+from gateway.core.virtual_key import VirtualKey
 from gateway.store.database import Database
-from gateway.store.keys import Keys, NameTaken, Outdated, VirtualKey
+from gateway.store.errors import NameTaken, Outdated
+from gateway.store.keys import Keys
 
 WEB = VirtualKey(
     name="web-app",

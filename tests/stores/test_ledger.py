@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, text
 
+from gateway.core.ledger import Chosen, Spent
 from gateway.core.record import MOST_COST, MOST_TOKENS, Record
 from gateway.core.secret import Secret
 from gateway.store.database import Database, metadata, records, usage_daily, usage_hourly
 from gateway.store.errors import DatabaseRefused
-from gateway.store.ledger import Chosen, Ledger, Spent
+from gateway.store.ledger import Ledger
 from tests.stores.books import NOON, ONE, added_up, call, calls, opened, told
 
 HOUR = 3600
