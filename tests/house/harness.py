@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from gateway.app import Gateway, now
-from gateway.config.resolve import loads
+from gateway.app import Gateway, Source, now
+from gateway.config.resolve import loads_all
 from gateway.core.call import Json
 from gateway.engine.entry import Entry
 from gateway.sinks.logs import Logs, Writer
@@ -63,7 +63,7 @@ keys:
 
 @asynccontextmanager
 async def gateway(
-    text: str, *, environ: Mapping[str, str] | None = None, heartbeat: float = 15.0
+    text: str, *, environ: Mapping[str, str] | None = None, heartbeat: float = 15.0, source: Source | None = None
 ) -> AsyncIterator[Running]:
     """The gateway, serving this configuration."""
     entries: list[Entry] = []
@@ -71,10 +71,10 @@ async def gateway(
     with tempfile.TemporaryFile() as written:
         writer = Writer(written.fileno())
         logs = Logs(writer, now, human=False)
-        snapshot = loads(text, name="test.yaml", environ=environ or {})
+        loaded = loads_all(text, name="test.yaml", environ=environ or {})
         try:
             async with (
-                Gateway(snapshot, logs, [entries.append], heartbeat).open() as built,
+                Gateway(loaded, logs, [entries.append], heartbeat, source=source).open() as built,
                 running(built.app, built.app.calls) as port,
                 httpx.AsyncClient(
                     base_url=f"http://127.0.0.1:{port}",
