@@ -15,10 +15,11 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import text
 
+from gateway.core.ledger import DAY, HOUR, SUMS, Chosen
 from gateway.core.record import Attempt, Record
 from gateway.core.secret import Secret
 from gateway.store.database import Database, records, usage_daily, usage_hourly
-from gateway.store.ledger import DAY, HOUR, SUMS, Chosen, Ledger
+from gateway.store.ledger import Ledger
 
 START = 1_790_000_000 // DAY * DAY
 DAYS = 90

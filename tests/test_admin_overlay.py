@@ -12,8 +12,8 @@ from gateway.config.resolve import loads
 from gateway.config.snapshot import Budget, Key, Snapshot
 from gateway.core.call import Limits
 from gateway.core.errors import Unauthorized
+from gateway.core.virtual_key import VirtualKey
 from gateway.policy.access import admit
-from gateway.store.keys import VirtualKey
 
 NOW = 1_800_000_000.0
 

@@ -17,8 +17,7 @@ TWO = "{provider: echo, model: a}, {provider: echo, model: b, price: {input: 5, 
 
 
 def loaded(text: str) -> Loaded:
-    """A file, with nothing refused that the grammar has."""
-    return loads_all(text, name="g", environ={}, refused={})
+    return loads_all(text, name="g", environ={})
 
 
 def snapshot(text: str) -> Snapshot:

@@ -88,10 +88,6 @@ def test_a_misspelt_field_is_not_also_missing() -> None:
     ]
 
 
-def test_what_is_not_supported_yet_is_told_once() -> None:
-    assert complaints("admin: {tokens: [{}, {}]}") == ["g:1:1: admin: is not supported yet"]
-
-
 def test_words_that_yaml_takes_for_flags_and_numbers_are_names_where_names_belong() -> None:
     spec = understood("models: {no: {targets: [{provider: on, model: 4.10}]}, 010: {targets: []}}\naliases: {1e3: yes}")
     assert list(spec.models) == ["no", "010"]

@@ -13,7 +13,7 @@ from gateway.core.errors import Failure, UpstreamError
 from gateway.core.events import Usage
 from gateway.engine.entry import Entry
 from gateway.policy.estimate import Estimates
-from gateway.sinks.logs import Logs, Writer, record
+from gateway.sinks.logs import Logs, Writer, call
 
 RECORD = {
     "id", "time", "key", "end_user", "endpoint", "model", "provider", "upstream_model", "status", "outcome", "stream",
@@ -56,7 +56,7 @@ def lines(written: bytes) -> list[Json]:
 
 
 def test_the_line_of_a_call_is_its_usage_record() -> None:
-    told = record(settled())
+    told = call(settled())
     assert set(told) >= RECORD
     assert (told["input_tokens"], told["output_tokens"], told["usage_source"]) == (7, 5, "reported")
     assert (told["latency_ms"], told["first_token_ms"]) == (2000.0, 900.0)
@@ -64,15 +64,15 @@ def test_the_line_of_a_call_is_its_usage_record() -> None:
 
 
 def test_a_line_never_holds_a_prompt() -> None:
-    assert PROMPT.encode() not in orjson.dumps(record(settled()))
+    assert PROMPT.encode() not in orjson.dumps(call(settled()))
 
 
 def test_of_a_providers_refusal_status_and_code_are_told() -> None:
-    assert record(settled())["attempts"][0]["said"] == "status 401 invalid_api_key"
+    assert call(settled())["attempts"][0]["said"] == "status 401 invalid_api_key"
 
 
 def test_a_long_user_field_is_cut() -> None:
-    assert len(record(settled())["end_user"]) == 128
+    assert len(call(settled())["end_user"]) == 256
 
 
 def test_json_lines_come_one_per_call(pipe: tuple[int, Callable[[], bytes]]) -> None:

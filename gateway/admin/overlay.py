@@ -15,7 +15,7 @@ from gateway.admin.wanted import Unreadable, kept
 from gateway.config.snapshot import Key, Snapshot
 
 if TYPE_CHECKING:
-    from gateway.store.keys import VirtualKey
+    from gateway.core.virtual_key import VirtualKey
 
 OVER = 0.0
 """When a key expired that was revoked, or cannot be read: on every replica, whatever its clock says."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+from datetime import UTC, datetime
 from decimal import Decimal
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from gateway.admin.moments import iso
@@ -11,7 +14,10 @@ from gateway.core.call import Json
 from gateway.core.money import MICROS_PER_DOLLAR
 
 if TYPE_CHECKING:
-    from gateway.admin.service import Line, Listed, Made, Usage
+    from gateway.admin.service import Listed, Made
+    from gateway.admin.usage import Line, Usage
+    from gateway.core.deed import Deed
+    from gateway.core.record import Record
 
 
 def of_key(listed: Listed) -> Json:
@@ -30,6 +36,7 @@ def of_key(listed: Listed) -> Json:
         "expires": _maybe(listed.key.expires if listed.key else None),
         "revoked": _maybe(listed.revoked),
         "previous_until": _maybe(listed.previous_until),
+        "version": listed.version,
     }
 
 
@@ -58,6 +65,41 @@ def of_line(line: Line) -> Json:
     return {"calls": said.pop("calls"), "errors": line.errors, **said, **cost}
 
 
+def csv_of_usage(usage: Usage) -> str:
+    """RFC 4180: a header, and CRLF after every line. Without the sums: who reads it can add up."""
+    written = StringIO()
+    writer = csv.writer(written)
+    writer.writerow([usage.by, *of_line(usage.total)])
+    writer.writerows(row.values() for row in of_usage(usage)["lines"])
+    return written.getvalue()
+
+
+def of_record(record: Record) -> Json:
+    """One call. Its cost is spelt as in `of_line`."""
+    said = record._asdict()
+    cost = said["cost_micros"]
+    return {
+        **said,
+        "time": _moment(record.time / 1000),
+        "end_user": record.end_user or None,
+        "cost_usd": None if cost is None else dollars(cost),
+        "attempts": [attempt._asdict() for attempt in record.attempts],
+    }
+
+
+def of_deed(deed: Deed) -> Json:
+    """One entry of the audit log."""
+    return {
+        "time": _moment(deed.time),
+        "via": deed.actor.via,
+        "who": deed.actor.name,
+        "address": deed.actor.address,
+        "action": deed.action,
+        "subject": deed.subject,
+        "changes": [change._asdict() for change in deed.changes],
+    }
+
+
 def is_known(line: Line) -> bool:
     """Whether at least a part of the cost is known."""
     return line.spent.cost_micros > 0 or not line.spent.unpriced_calls
@@ -70,3 +112,8 @@ def dollars(micros: int) -> str:
 
 def _maybe(moment: float | None) -> str | None:
     return None if moment is None else iso(moment)
+
+
+def _moment(moment: float) -> str:
+    """A time of its own, to the millisecond: as in the log."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -99,7 +99,7 @@ def _read(written: Mapping[str, Any], digest: bytes, review: Review) -> KeySpec:
         if name in written:
             review.complain((*HERE, name), "cannot be given: keys of your own stand in the configuration")
     asked = {name: value for name, value in written.items() if name not in NOT_GIVEN}
-    spec = Filler(review, {}, {}).record(KeySpec, _node(asked, HERE, review), HERE)
+    spec = Filler(review, {}).record(KeySpec, node(asked, HERE, review), HERE)
     return replace(spec, sha256=digest)
 
 
@@ -124,10 +124,10 @@ def _sound(key: Key | None, review: Review) -> Key:
                 for each in sorted(set(review.complaints))
             ]
         )
-    return key
+    return replace(key, place=None)
 
 
-def _node(value: Any, path: Steps, review: Review, depth: int = DEEPEST) -> Node:
+def node(value: Any, path: Steps, review: Review, depth: int = DEEPEST) -> Node:
     """JSON as the tree of a configuration. A field that is `null` says nothing, so it is left out."""
     mark = Mark()
     if not isinstance(value, dict | list):
@@ -135,10 +135,10 @@ def _node(value: Any, path: Steps, review: Review, depth: int = DEEPEST) -> Node
     if depth == 0:  # whatever it is, nothing that is read has anything in it here
         return Items(mark, ())
     if isinstance(value, list):
-        return Items(mark, tuple(_node(item, (*path, at), review, depth - 1) for at, item in enumerate(value)))
+        return Items(mark, tuple(node(item, (*path, at), review, depth - 1) for at, item in enumerate(value)))
     given = {name: item for name, item in value.items() if item is not None}
     entries = (
-        (Scalar(mark, name, False), _node(item, (*path, name), review, depth - 1)) for name, item in given.items()
+        (Scalar(mark, name, False), node(item, (*path, name), review, depth - 1)) for name, item in given.items()
     )
     return Entries(mark, tuple(entries))
 
@@ -146,7 +146,7 @@ def _node(value: Any, path: Steps, review: Review, depth: int = DEEPEST) -> Node
 def _text(value: object, path: Steps, review: Review) -> str:
     """A value as somebody would write it into the file, but that it can stand for nothing else than itself.
 
-    Whoever may ask for a key may not therefore read the files and the environment of the gateway.
+    Whoever may ask for a key or a provider may not therefore read the files and the environment of the gateway.
     """
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if text.startswith("file:"):

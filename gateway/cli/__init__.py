@@ -26,6 +26,12 @@ cli.add_typer(providers, name="providers", no_args_is_help=True)
 keys = typer.Typer(help="The keys of clients: those of the configuration, and those made at run time.")
 cli.add_typer(keys, name="keys", no_args_is_help=True)
 
+secrets = typer.Typer(help="What encrypts the secrets of providers that were made at run time.")
+cli.add_typer(secrets, name="secrets", no_args_is_help=True)
+
+importing = typer.Typer(help="What you have in LiteLLM: its configuration, its keys.")
+cli.add_typer(importing, name="import", no_args_is_help=True)
+
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of text.")]
 
 Config = Annotated[Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")]
@@ -55,7 +61,7 @@ def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on, instead of server.host.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port, instead of server.port.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one is not supported yet.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer calls; above 1, limits need Redis.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run the gateway."""
@@ -178,6 +184,38 @@ def keys_revoke(name: Name, config: Kept = None, as_json: AsJson = False) -> Non
     from gateway.cli.keys import revoke
 
     raise typer.Exit(revoke(config, name, as_json=as_json))
+
+
+@secrets.command("rotate")
+def secrets_rotate(config: Kept = None, as_json: AsJson = False) -> None:
+    """Seal every secret anew under the present admin.encryption_key."""
+    from gateway.cli.secrets import rotate
+
+    raise typer.Exit(rotate(config, as_json=as_json))
+
+
+@importing.command("litellm")
+def import_litellm(
+    file: Annotated[Path, typer.Argument(help="LiteLLM's config.yaml.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A new file for it. Otherwise it is printed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Convert LiteLLM's configuration, and tell line by line what is the same, changed, unsupported or refused."""
+    from gateway.cli.migrating import run
+
+    raise typer.Exit(run(file, out, as_json=as_json))
+
+
+@importing.command("litellm-keys")
+def import_litellm_keys(
+    file: Annotated[Path, typer.Argument(help="LiteLLM_VerificationToken, as CSV with a heading, or as JSON lines.")],
+    config: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take over LiteLLM's keys, so that clients keep theirs. Those that are there already stay as they are."""
+    from gateway.cli.migrating_keys import run
+
+    raise typer.Exit(run(file, config, as_json=as_json))
 
 
 @cli.command()

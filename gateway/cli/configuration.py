@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 
+from gateway.cli.worker import Worker
 from gateway.config.environment import Found, from_environment
 from gateway.config.read import ConfigError
-from gateway.config.resolve import load
-from gateway.config.snapshot import Snapshot
+from gateway.config.resolve import Loaded
+from gateway.migrate.direct import load_either
+from gateway.migrate.report import counted
 
 OLLAMA = ("127.0.0.1", 11434)
 
 
-def configured(config: Path | None) -> tuple[Snapshot, tuple[Found, ...]]:
-    """The snapshot, and for one out of the environment what was found there. Raises ConfigError."""
+def configured(config: Path | None) -> tuple[Loaded, tuple[Found, ...]]:
+    """The configuration, and for one out of the environment what was found there. Raises ConfigError.
+
+    A file may be LiteLLM's: what has become of it is summed up on standard error.
+    """
     if config is not None:
-        return load(config, os.environ), ()
+        loaded, report = load_either(config, os.environ)
+        if report and Worker.here() is None:
+            counts = ", ".join(f"{number} {verdict}" for verdict, number in counted(report).items())
+            hint = f"`gateway import litellm {config}` tells of each"
+            print(f"gateway: {config} is LiteLLM's: {counts}; {hint}.", file=sys.stderr)
+        return loaded, ()
     return from_environment(os.environ, ollama=_answers(OLLAMA))
 
 

@@ -16,7 +16,7 @@ import uvloop
 from gateway.cli.demo_configuration import CREDENTIAL, KEYS, TEXT, filled
 from gateway.cli.demo_tour import Tour, show, show_json
 from gateway.cli.serving import NotListening, listening_on, serve_until_stopped, sorry
-from gateway.config.resolve import load
+from gateway.config.resolve import load_all
 from gateway.config.vendor_table import VENDORS
 from gateway.simulator.faults import Faults, Unreadable, read
 from gateway.simulator.server import Simulator
@@ -77,10 +77,10 @@ async def _demonstrate(listening: socket.socket, faults: Faults, file: Path, *, 
     port = listening.getsockname()[1]
     async with _simulated(faults) as urls:
         _write(filled({"GATEWAY_PORT": str(port), "GATEWAY_DRAIN": DRAIN, **urls}), file)
-        snapshot = load(file, {})
-        greet = partial(show_json if as_json else show, Tour(f"http://{HOST}:{port}", file, snapshot, KEYS))
+        loaded = load_all(file, {})
+        greet = partial(show_json if as_json else show, Tour(f"http://{HOST}:{port}", file, loaded.snapshot, KEYS))
         human = sys.stdout.isatty() and not as_json
-        await serve_until_stopped(snapshot, listening, human=human, greet=greet)
+        await serve_until_stopped(loaded, listening, human=human, greet=greet)
 
 
 @asynccontextmanager

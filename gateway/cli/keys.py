@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +16,7 @@ from rich.text import Text
 
 from gateway.admin import views
 from gateway.admin.moments import told
-from gateway.admin.service import Keyring, Listed, Made, places
+from gateway.admin.service import Keyring, Listed, Made
 from gateway.admin.wanted import Fault, Unreadable
 from gateway.app import now
 from gateway.cli import kept
@@ -21,6 +25,7 @@ from gateway.config import values
 from gateway.config.complaints import quoted
 from gateway.config.resolve import Loaded
 from gateway.config.snapshot import Key
+from gateway.core.deed import Actor
 from gateway.core.money import dollars
 from gateway.store.database import Database
 from gateway.store.keys import Keys
@@ -137,9 +142,17 @@ def revoke(config: Path | None, name: str, *, as_json: bool) -> int:
 
 def _run(config: Path | None, work: Callable[[Keyring], int], *, as_json: bool, may_make: bool = False) -> int:
     def with_keyring(loaded: Loaded, database: Database) -> int:
-        return work(Keyring(Keys(database), loaded.snapshot, places(loaded), now))
+        return work(Keyring(Keys(database), loaded.snapshot, now, actor()))
 
     return kept.run(config, with_keyring, as_json=as_json, name=_option, may_make=may_make)
+
+
+def actor() -> Actor:
+    """Who runs the command. Where there are no names, as in many a container, it is the number."""
+    user = os.getuid()
+    with suppress(KeyError):
+        return Actor("cli", pwd.getpwuid(user).pw_name, socket.gethostname())
+    return Actor("cli", str(user), socket.gethostname())
 
 
 def _option(field: str) -> str:

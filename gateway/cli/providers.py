@@ -37,7 +37,7 @@ def show(config: Path | None, *, as_json: bool) -> int:
     They are not asked themselves. Returns the exit status.
     """
     try:
-        snapshot, _ = configured(config)
+        snapshot = configured(config)[0].snapshot
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
@@ -99,7 +99,7 @@ Looked = list[tuple[Provider, Check]]
 def _looked_at(config: Path | None, names: list[str], *, model: str | None, as_json: bool) -> Looked | int:
     """The providers that are meant, with what one look at each has shown; or the exit status of a mistake."""
     try:
-        snapshot, _ = configured(config)
+        snapshot = configured(config)[0].snapshot
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,55 +10,89 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
+from gateway.app import Source
 from gateway.cli.configuration import complain, configured
 from gateway.cli.serving import NotListening, listening_on, serve_until_stopped, sorry
+from gateway.cli.supervisor import supervise
+from gateway.cli.worker import Worker
 from gateway.config.addresses import is_loopback
 from gateway.config.environment import Found
 from gateway.config.read import ConfigError
+from gateway.config.resolve import Loaded
 from gateway.config.snapshot import Snapshot
+
+ALONE = (
+    "--workers above 1 needs Redis or Valkey: if each worker counted for itself, limits would be multiplied.\n"
+    "Write `state: {redis: redis://127.0.0.1:6379}` into the configuration, or leave --workers out."
+)
+
+OPEN = (
+    "will not listen on {host} while no keys are configured: everyone could spend your money.\n"
+    "Add `keys:` to the configuration, or listen on 127.0.0.1."
+)
 
 
 def run(config: Path | None, *, host: str | None, port: int | None, workers: int, as_json: bool) -> int:
     """Serves until it is told to stop. Returns the exit status."""
-    if workers > 1:
-        return sorry("--workers above 1 is not supported yet; run one process per core, each on a port of its own.", 2)
     try:
-        snapshot, found = configured(config)
+        loaded, found = configured(config)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
-    snapshot = _listening_on(snapshot, host, port)
-    where = snapshot.server
-    if not snapshot.keys and not is_loopback(where.host):
-        return sorry(
-            f"will not listen on {where.host} while no keys are configured: everyone could spend your money.\n"
-            "Add `keys:` to the configuration, or listen on 127.0.0.1."
-        )
+    loaded = _listening_on(loaded, host, port)
+    snapshot, where = loaded.snapshot, loaded.snapshot.server
+    if _is_open(snapshot):
+        return sorry(OPEN.format(host=where.host))
+    if workers > 1 and snapshot.state.redis is None:
+        return sorry(ALONE, 2)
+    human = sys.stdout.isatty() and not as_json
+    worker = Worker.here()
     try:
-        listening = listening_on(where.host, where.port)
+        listening = listening_on(where.host, worker.port if worker else where.port, shared=worker is not None)
     except NotListening as error:
         return sorry(str(error))
-    human = sys.stdout.isatty() and not as_json
+    address = listening.getsockname()
 
     def greet() -> None:
-        if human or (config is None and not as_json):
-            _greet(Console(highlight=False), snapshot, found, listening)
+        if worker is None and (human or (config is None and not as_json)):
+            _greet(Console(highlight=False), snapshot, found, address[1])
 
+    if workers > 1 and worker is None:
+        return supervise(workers, listening, human=human, greet=greet)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_stopped(snapshot, listening, human=human, greet=greet))
+        source = _source(config, host, port, worker) if config else None
+        runner.run(serve_until_stopped(loaded, listening, human=human, greet=greet, worker=worker, source=source))
     return 0
 
 
-def _listening_on(snapshot: Snapshot, host: str | None, port: int | None) -> Snapshot:
+def _listening_on(loaded: Loaded, host: str | None, port: int | None) -> Loaded:
     """The command line's word on the address is the last one."""
-    written = snapshot.server
+    written = loaded.snapshot.server
     chosen = replace(written, host=host or written.host, port=written.port if port is None else port)
-    return replace(snapshot, server=chosen)
+    return replace(loaded, snapshot=replace(loaded.snapshot, server=chosen))
 
 
-def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], listening: socket.socket) -> None:
+def _is_open(snapshot: Snapshot) -> bool:
+    """Whether anybody could call who can reach the address."""
+    return not snapshot.keys and not is_loopback(snapshot.server.host)
+
+
+def _source(config: Path, host: str | None, port: int | None, worker: Worker | None) -> Source:
+    """What is looked at again while the gateway runs."""
+    return Source(config, lambda: _once_more(config, host, port), worker.all_again if worker else lambda: None)
+
+
+def _once_more(config: Path, host: str | None, port: int | None) -> Loaded:
+    """The configuration as it is now, for a gateway that listens already. Raises ConfigError."""
+    loaded = _listening_on(configured(config)[0], host, port)
+    if _is_open(loaded.snapshot):
+        loaded.review.complain(("keys",), OPEN.format(host=loaded.snapshot.server.host).replace("\n", " "))
+        raise ConfigError(loaded.review.complaints)
+    return loaded
+
+
+def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], port: int) -> None:
     """What was found, and a first call to try."""
-    port = listening.getsockname()[1]
     console.print(f"[bold]gateway[/bold] on http://{snapshot.server.host}:{port}")
     for each in found:
         console.print(f"  {each}", markup=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.admin import service, views
+from gateway.admin import views
 from gateway.admin.moments import told
-from gateway.admin.service import Line, Usage
+from gateway.admin.usage import Line, Usage, question, usage
 from gateway.app import now
 from gateway.cli import kept
 from gateway.cli.serving import sorry
@@ -42,15 +41,15 @@ class Asked(NamedTuple):
     provider: str | None
 
 
-def run(config: Path | None, question: Asked, *, as_csv: bool, as_json: bool) -> int:
+def run(config: Path | None, asked: Asked, *, as_csv: bool, as_json: bool) -> int:
     """Prints what was used. Returns the exit status."""
     if as_csv and as_json:
         return sorry("--csv and --json are two ways to print the same: choose one.", 2)
 
     def look(_: Loaded, database: Database) -> int:
-        by, *others = question
+        by, *others = asked
         named = dict(zip(Asked._fields[1:], others, strict=True))
-        found = service.usage(Ledger(database), *service.question(by, now(), **named))
+        found = usage(Ledger(database), *question(by, now(), **named))
         (_print_csv if as_csv else _print_json if as_json else _show)(found)
         return 0
 
@@ -58,11 +57,7 @@ def run(config: Path | None, question: Asked, *, as_csv: bool, as_json: bool) ->
 
 
 def _print_csv(usage: Usage) -> None:
-    """RFC 4180: a header, and CRLF after every line. Without the sums: who reads it can add up."""
-    rows = views.of_usage(usage)["lines"]
-    writer = csv.writer(sys.stdout)
-    writer.writerow([usage.by, *views.of_line(usage.total)])
-    writer.writerows(row.values() for row in rows)
+    sys.stdout.write(views.csv_of_usage(usage))
 
 
 def _print_json(usage: Usage) -> None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.config.complaints import ConfigError
-from gateway.config.resolve import loads
-from gateway.config.snapshot import Snapshot
+from gateway.config.resolve import Loaded, loads, loads_all
 from gateway.config.vendor_table import VENDORS
 from gateway.vendors.vendor import Vendor
 
@@ -67,13 +66,13 @@ class Found:
         return f"{self.provider}{source}: {', '.join(self.models)}"
 
 
-def from_environment(environ: Mapping[str, str], *, ollama: bool) -> tuple[Snapshot, tuple[Found, ...]]:
+def from_environment(environ: Mapping[str, str], *, ollama: bool) -> tuple[Loaded, tuple[Found, ...]]:
     """What the gateway runs on without a file, and what it was made of.
 
     `ollama` says whether one answers on this machine.
     """
     found = tuple(_tried(candidate, environ) for candidate in _candidates(environ, ollama))
-    return loads(as_text(found), name=NAME, environ=environ), found
+    return loads_all(as_text(found), name=NAME, environ=environ), found
 
 
 def as_text(found: Iterable[Found]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from gateway.config.complaints import Mark, Place, Review, Steps, closest, did_you_mean, one_of, quoted
 from gateway.config.expand import environment_variables, expand
-from gateway.config.spec import NOT_YET, Json
+from gateway.config.spec import Json
 from gateway.config.tree import Entries, Items, Node, Scalar
 from gateway.config.values import Form
 
@@ -30,9 +30,6 @@ NOTHING = ("", "~", "null", "Null", "NULL")
 
 NO_VALUE = "has no value; write one, or remove the line"
 
-Refused = Mapping[type, tuple[str, ...]]
-"""Fields by shape that are known, and not to be written."""
-
 UNREAD: Any = object()
 """Stands for a value with a complaint."""
 
@@ -40,18 +37,17 @@ UNREAD: Any = object()
 class Filler:
     """Fills records from one tree."""
 
-    def __init__(self, review: Review, environ: Mapping[str, str], refused: Refused = NOT_YET) -> None:
+    def __init__(self, review: Review, environ: Mapping[str, str]) -> None:
         self._review = review
         self._environ = environ
-        self._refused = refused
         self._values = 0
         self._readers: dict[object, Callable[[Any, Node, Steps], Any]] = {
             list: self._list,
             dict: self._dict,
             Literal: self._choice,
             Annotated: self._annotated,
-            UnionType: self._list_or_word,
-            Union: self._list_or_word,
+            UnionType: self._either,
+            Union: self._either,
         }
 
     def record(self, shape: type[Record], node: Node, path: Steps = ()) -> Record:
@@ -68,9 +64,6 @@ class Filler:
 
     def _field(self, shape: type, key: Scalar, node: Node, path: Steps) -> Any:
         name, here, known = key.text, (*path, key.text), _fields(shape)
-        if name in self._refused.get(shape, ()):
-            self._review.complain(here, "is not supported yet", key.mark)
-            return UNREAD
         if name not in known:
             self._review.complain(here, f"is not a field here{did_you_mean(name, known)}", key.mark)
             if meant := closest(name, known):
@@ -103,13 +96,18 @@ class Filler:
         values = [self._value(get_args(shape)[0], item, (*path, index)) for index, item in enumerate(node.items)]
         return ["" if value is UNREAD else value for value in values]
 
-    def _list_or_word(self, shape: Any, node: Node, path: Steps) -> list[Any] | str:
-        items, words = get_args(shape)
+    def _either(self, shape: Any, node: Node, path: Steps) -> Any:
+        """A list or a word, or a record or a value."""
+        several, single = get_args(shape)
+        if isinstance(several, type) and is_dataclass(several):
+            if isinstance(node, Entries):
+                return self.record(several, node, path)
+            return self._annotated(single, node, path)
         if not isinstance(node, Scalar):
-            return self._list(items, node, path)
+            return self._list(several, node, path)
         text = self._text(node, path)
-        if text and text not in get_args(words):
-            raise ValueError(f"must be a list, such as [a, b], or {one_of(get_args(words))}")
+        if text and text not in get_args(single):
+            raise ValueError(f"must be a list, such as [a, b], or {one_of(get_args(single))}")
         return text
 
     def _dict(self, shape: Any, node: Node, path: Steps) -> dict[str, Any]:
@@ -235,7 +233,7 @@ def _required(shape: type) -> dict[str, Any]:
 
 def _without_none(shape: Any) -> tuple[Any, bool]:
     if get_origin(shape) in (Union, UnionType) and NoneType in get_args(shape):
-        return get_args(shape)[0], True
+        return Union[tuple(kind for kind in get_args(shape) if kind is not NoneType)], True  # noqa: UP007
     return shape, False
 
 

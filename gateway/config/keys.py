@@ -41,12 +41,12 @@ def resolve_keys(
         if digest := _digest(written, path, review):
             if digest in found:
                 review.complain(path, f"is the same key as that of {quoted(found[digest].name)}")
-            found[digest] = _key(written, digest)
+            found[digest] = _key(written, digest, f"{review.file}:{review.line(path)}")
         _check_budget(written, path, review)
     return found
 
 
-def _key(written: KeySpec, digest: bytes) -> Key:
+def _key(written: KeySpec, digest: bytes, place: str) -> Key:
     return Key(
         name=written.name,
         digest=digest,
@@ -55,6 +55,7 @@ def _key(written: KeySpec, digest: bytes) -> Key:
         priority=written.priority,
         limits=_limits(written.limits),
         budget=_budget(written.budget),
+        place=place,
     )
 
 

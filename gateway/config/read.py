@@ -14,8 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 from gateway.config.complaints import ConfigError, Mark, Review, Steps
-from gateway.config.fill import Filler, Refused
-from gateway.config.spec import NOT_YET
+from gateway.config.fill import Filler
 from gateway.config.tree import Entries, Items, Node, Scalar
 
 __all__ = ["ConfigError", "parse", "read", "read_rows"]
@@ -31,14 +30,12 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = re.compile("\ufeff|[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def read(
-    shape: type[Record], text: str, review: Review, environ: Mapping[str, str], refused: Refused = NOT_YET
-) -> Record:
+def read(shape: type[Record], text: str, review: Review, environ: Mapping[str, str]) -> Record:
     """What a text says, as far as it can be read; what cannot is noted in the review.
 
     A field that could not be read has its default, or is empty. Raises ConfigError for a text without any structure.
     """
-    return Filler(review, environ, refused).record(shape, _entries(text, review))
+    return Filler(review, environ).record(shape, _entries(text, review))
 
 
 def read_rows(shape: type[Record], text: str, review: Review) -> dict[str, Record]:
@@ -54,14 +51,17 @@ def _entries(text: str, review: Review) -> Entries:
     return node
 
 
-def parse(text: str, review: Review) -> Node | None:
-    """The tree of a document, or None for an empty one. Raises ConfigError for what is not YAML."""
+def parse(text: str, review: Review, *, merges: bool = False) -> Node | None:
+    """The tree of a document, or None for an empty one. Raises ConfigError for what is not YAML.
+
+    With `merges`, merge keys are entries like any other, for whoever knows what to do with them.
+    """
     text = text.removeprefix("\ufeff")
     if found := _UNREADABLE.search(text):
         mark = Mark(text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start()))
         _give_up(review, mark, f"a character that cannot be seen (U+{ord(found[0]):04X}); remove it")
     try:
-        return _Tree(yaml.parse(text, Loader=_Loader), review).document()
+        return _Tree(yaml.parse(text, Loader=_Loader), review, merges).document()
     except yaml.MarkedYAMLError as error:
         _give_up(review, *_in_plain_words(text, error))
 
@@ -69,9 +69,10 @@ def parse(text: str, review: Review) -> Node | None:
 class _Tree:
     """Builds nodes from events, which come in the order of the text."""
 
-    def __init__(self, events: Iterator[yaml.Event], review: Review) -> None:
+    def __init__(self, events: Iterator[yaml.Event], review: Review, merges: bool) -> None:
         self._events = events
         self._review = review
+        self._merges = merges
         self._anchors: dict[str, Node] = {}
         self._depth = 0
 
@@ -120,7 +121,7 @@ class _Tree:
             key = self._node(event, path)
             name = key.text if isinstance(key, Scalar) else ""
             value = self._node(next(self._events), (*path, name))
-            if fault := _fault_of_key(key, lines):
+            if fault := _fault_of_key(key, lines, self._merges):
                 self._review.complain((*path, name) if name else path, fault, _mark(event))
             elif isinstance(key, Scalar):
                 lines[name] = key.mark.line
@@ -131,12 +132,12 @@ class _Tree:
         return node if node is not None else _give_up(self._review, _mark(event), NO_ANCHOR)
 
 
-def _fault_of_key(key: Node, lines: Mapping[str, int]) -> str | None:
+def _fault_of_key(key: Node, lines: Mapping[str, int], merges: bool) -> str | None:
     if not isinstance(key, Scalar):
         return "a list or a mapping cannot be a key; quote it if it is text"
     if key.text in lines:
         return f"is written twice; it is on line {lines[key.text]} already"
-    if key.plain and key.text == "<<":
+    if key.plain and key.text == "<<" and not merges:
         return "merge keys are not read; write the fields out, or put them into defaults"
     if "${" in key.text:
         return "variables are not replaced in keys"

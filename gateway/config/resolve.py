@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from gateway.config.admin import resolve_admin
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
 from gateway.config.fallbacks import check_fallbacks, edges
-from gateway.config.fill import Refused
 from gateway.config.inherited import check_times
 from gateway.config.keys import check_host, resolve_keys
 from gateway.config.models import patterns, published, to_discover
@@ -21,7 +21,7 @@ from gateway.config.names import overlap
 from gateway.config.providers import resolve_provider
 from gateway.config.read import read
 from gateway.config.snapshot import Key, Model, Server, Snapshot, State
-from gateway.config.spec import NOT_YET, Spec
+from gateway.config.spec import Spec
 from gateway.config.unpriced import check_budgets
 from gateway.config.vendor_table import VENDORS
 from gateway.vendors.vendor import Vendor
@@ -44,15 +44,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Snapshot:
 
 def load_all(path: Path, environ: Mapping[str, str]) -> Loaded:
     """The same, with what it was made of."""
+    return loads_all(text_of(path), name=str(path), environ=environ)
+
+
+def text_of(path: Path) -> str:
+    """What stands in a file. Raises ConfigError."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise ConfigError([Complaint(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = error.start - error.object.rfind(b"\n", 0, error.start)
         raise ConfigError([Complaint(str(path), line, column, "", "is not UTF-8 text; save it as UTF-8")]) from None
-    return loads_all(text, name=str(path), environ=environ)
 
 
 def loads(text: str, *, name: str, environ: Mapping[str, str]) -> Snapshot:
@@ -60,11 +64,11 @@ def loads(text: str, *, name: str, environ: Mapping[str, str]) -> Snapshot:
     return loads_all(text, name=name, environ=environ).snapshot
 
 
-def loads_all(text: str, *, name: str, environ: Mapping[str, str], refused: Refused = NOT_YET) -> Loaded:
-    """The same, with what it was made of. `refused` are the fields that are known, and not to be written."""
+def loads_all(text: str, *, name: str, environ: Mapping[str, str]) -> Loaded:
+    """The same, with what it was made of."""
     review = Review(name)
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    spec = read(Spec, text, review, environ, refused)
+    spec = read(Spec, text, review, environ)
     return Loaded(resolve(spec, VENDORS, review, digest), spec, review)
 
 
@@ -93,16 +97,24 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     check_fallbacks(spec, snapshot.model, review)
     check_times(spec, review)
     keys = _keys(spec, snapshot, review)
+    admin = resolve_admin(spec.admin, keys, review)
     if _names_are_known(spec, review):
         check_budgets(spec, snapshot, review)
     check_host(spec, review)
     review.finish()
-    return replace(snapshot, keys=keys)
+    return replace(snapshot, keys=keys, admin=admin)
 
 
 def _server(spec: Spec) -> Server:
     written = spec.server
-    return Server(written.host, written.port, written.max_body, written.drain, written.metrics_key)
+    return Server(
+        host=written.host,
+        port=written.port,
+        max_body=written.max_body,
+        drain=written.drain,
+        metrics_key=written.metrics_key,
+        litellm_metrics=written.litellm_metrics,
+    )
 
 
 def _state(spec: Spec) -> State:

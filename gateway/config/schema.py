@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from gateway.config.spec import NOT_YET, Spec
+from gateway.config.spec import Spec
 from gateway.config.vendor_table import VENDORS
 
 NOISE = ("title", "default")
@@ -20,10 +20,6 @@ NULL = {"type": "null"}
 def json_schema() -> dict[str, Any]:
     """The schema, draft 2020-12, made from `gateway.config.spec` and the table of vendors."""
     schema = _plain(TypeAdapter(Spec).json_schema())
-    for shape, names in NOT_YET.items():
-        properties = (schema if shape is Spec else schema["$defs"][shape.__name__])["properties"]
-        for name in names:
-            properties.pop(name, None)
     type = schema["$defs"]["ProviderSpec"]["properties"]["type"]
     type["anyOf"] = [{"enum": sorted(VENDORS)}, {"pattern": r"\$\{.+\}"}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Gateway configuration", **schema}

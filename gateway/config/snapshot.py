@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from gateway.config.known import with_known
 from gateway.core.call import UNLIMITED, Headers, Limits, Target
@@ -28,6 +28,24 @@ Unsupported = Literal["drop", "error"]
 
 Every = Literal["hour", "day", "week", "month"]
 """A window of the calendar in UTC. Weeks begin on Monday."""
+
+Permission = Literal[
+    "llm_provider.view",
+    "llm_provider.create",
+    "llm_provider.edit",
+    "llm_provider.delete",
+    "llm_provider.test",
+    "key.view",
+    "key.create",
+    "key.edit",
+    "key.delete",
+    "usage.view",
+    "config.view",
+    "config.reload",
+]
+"""What the holder of an admin token may be allowed to do."""
+
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
 RedisDown = Literal["share", "closed"]
 """What happens to limits while Redis is away: each replica enforces its share of them, or calls are refused."""
@@ -139,6 +157,8 @@ class Key:
     priority: Priority = "normal"
     limits: Limits = UNLIMITED
     budget: Budget | None = None
+    place: str | None = field(default=None, compare=False)
+    """`FILE:LINE` of the configuration that declares it; None: it was made at run time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +170,8 @@ class Server:
     drain: float = 120.0
     """Seconds that running calls have left when the server is asked to stop."""
     metrics_key: Secret | None = None
+    litellm_metrics: bool = False
+    """Whether the metrics are shown under LiteLLM's names too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +188,38 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminToken:
+    """Who manages. Known by the SHA-256 of the token; the token itself is not kept."""
+
+    name: str
+    digest: bytes = field(repr=False)
+    permissions: frozenset[Permission]
+
+
+@dataclass(frozen=True, slots=True)
+class Kms:
+    """A key of AWS KMS."""
+
+    key_id: str
+    """Its id, its ARN, or an alias: `alias/gateway`."""
+    region: str
+    endpoint_url: str | None = None
+    """Where KMS is reached, if not at the region's own address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who may manage the gateway over HTTP, and what encrypts the secrets that they leave with it."""
+
+    tokens: tuple[AdminToken, ...] = ()
+    """Empty: nobody may."""
+    encryption: Secret | Kms | None = None
+    """32 bytes in base64, or a key of AWS KMS; None: no secret can be left here."""
+    previous: tuple[Secret | Kms, ...] = ()
+    """What has encrypted before. Nothing new is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     server: Server
     providers: Mapping[str, Provider]
@@ -176,6 +230,7 @@ class Snapshot:
     keys: Mapping[bytes, Key]
     """By the SHA-256 of the key. Empty: everyone may call, and only from this machine."""
     state: State = State()
+    admin: Admin = Admin()
     default_model: str | None = None
     to_discover: Mapping[str, Model] = field(default_factory=dict)
     """By provider: what the models are like that its API lists, as a pattern of any name. See `config.discovered`."""

@@ -5,9 +5,6 @@ These say which fields there are and how each value is written; `gateway.config.
 by `gateway.config.resolve`. A field that is None was not written.
 
 Plain dataclasses, so that only the schema needs pydantic: importing it takes as long as all else of a start.
-
-`NOT_YET` at the end says what of it is refused for now, because nothing would come of it. Fields that stand there and
-here are read and checked already, by whoever reads without it.
 """
 
 from __future__ import annotations
@@ -15,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from gateway.config.admin_spec import AdminSpec
 from gateway.config.snapshot import Every, OnHangup, Priority, RedisDown, Strategy, Unsupported
 from gateway.config.values import (
+    STRICT,
     Address,
     Attempts,
     Count,
@@ -48,9 +47,6 @@ from gateway.config.values import (
 )
 from gateway.core.call import Need
 
-STRICT = {"extra": "forbid", "arbitrary_types_allowed": True, "use_attribute_docstrings": True}
-"""For pydantic: other fields are refused, and the words under each field describe it."""
-
 DISCOVER = "discover"
 
 
@@ -70,6 +66,8 @@ class ServerSpec:
     """How long running calls may take to end when the server is asked to stop: 120s."""
     metrics_key: Credential | None = None
     """When set, /metrics wants it as a bearer token."""
+    litellm_metrics: Flag = False
+    """Whether /metrics has the series under LiteLLM's names too, for dashboards that were made for those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +342,8 @@ class Spec:
     """Where the gateway listens."""
     state: StateSpec = StateSpec()
     """What several replicas of the gateway share."""
+    admin: AdminSpec = field(default_factory=AdminSpec)
+    """Who may manage the gateway over HTTP."""
     providers: dict[Word, ProviderSpec] = field(default_factory=dict)
     """Accounts at vendors, by a name of your own."""
     models: dict[Pattern, ModelSpec] = field(default_factory=dict)
@@ -356,9 +356,3 @@ class Spec:
     """For every model; a model's own value wins."""
     keys: list[KeySpec] = field(default_factory=list)
     """Who may call. Without any, everyone on this machine may, and nobody else."""
-
-
-NOT_YET: dict[type, tuple[str, ...]] = {
-    Spec: ("admin",),
-}
-"""Fields that are refused, and left out of the schema: the gateway does not do yet what they say."""

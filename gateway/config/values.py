@@ -9,8 +9,10 @@ A `Form` is such a reader with the JSON schema of what it reads, attached to a t
 
 from __future__ import annotations
 
+import binascii
 import math
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -238,6 +240,17 @@ def header_value(text: str) -> Secret:
     return Secret(text)
 
 
+def encryption_key(text: str) -> Secret:
+    """32 bytes in base64."""
+    try:
+        size = len(b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        size = 0
+    if size != 32:
+        raise ValueError("is not 32 bytes in base64; make them: openssl rand -base64 32")
+    return Secret(text)
+
+
 def sha256(text: str) -> bytes:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError("is not a SHA-256: 64 hexadecimal digits")
@@ -272,6 +285,10 @@ def _plainly(text: str) -> str:
     if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,10})+", text):
         return f"; write {text.replace('_', '')}"
     return ""
+
+
+STRICT = {"extra": "forbid", "arbitrary_types_allowed": True, "use_attribute_docstrings": True}
+"""For pydantic, in each record: other fields are refused, and the words under each field describe it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,6 +336,7 @@ Credential = Annotated[Secret, Form(header_value, _string(), secret=True)]
 Proxy = Annotated[Secret, Form(proxy_url, _string(r"http://\S+"), secret=True)]
 Redis = Annotated[Secret, Form(redis_url, _string(r"rediss?://\S+|unix://\S+"), secret=True)]
 Database = Annotated[Secret, Form(database_url, _string(r"sqlite:///.+|postgresql://\S+"), secret=True)]
+EncryptionKey = Annotated[Secret, Form(encryption_key, _string("[A-Za-z0-9+/]{43}="), secret=True)]
 Digest = Annotated[bytes, Form(sha256, _string("[0-9a-fA-F]{64}"), secret=True)]
 Flag = Annotated[bool, Form(flag, _either({"type": "boolean"}, "true|false|yes|no|on|off"))]
 Duration = Annotated[float, Form(seconds, _string(r"\d+(\.\d+)?\s?(ms|s|m|h|d)"))]

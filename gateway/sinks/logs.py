@@ -12,16 +12,17 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import orjson
 
 from gateway.core.call import Json
-from gateway.core.events import Usage
 from gateway.core.money import dollars
+from gateway.core.record import Attempt, Record
 from gateway.engine.entry import Entry, Tried
+from gateway.sinks.records import record
 
 BACKLOG = 2000
 """Batches that may wait for a slow reader. Beyond that lines are dropped, and a later one says how many."""
@@ -29,19 +30,27 @@ BACKLOG = 2000
 SAID = 300
 """Characters about one attempt in a log line."""
 
-NO_USAGE = Usage()
 EXPECTED = frozenset({"ok", "cancelled", "client_error", "limited"})
 """Outcomes for which nobody has to get up."""
 
-END_USER = 128
-"""Characters of a client's `user` field in a log line."""
+TOLD = ["cost_usd" if name == "cost_micros" else name for name in ("time", "level", "event", "id", *Record._fields[2:])]
+"""Of each line of a call: what the log has of itself, and the fields of the record that follow its id and time."""
+
+
+AT_ONCE = 2**20
+"""Bytes that are written at once, unless others write to the same place."""
 
 
 class Writer:
-    """Puts lines on a file descriptor without ever making a call wait."""
+    """Puts lines on a file descriptor without ever making a call wait.
 
-    def __init__(self, fd: int) -> None:
+    Where other processes write to the same pipe, `at_once` is `select.PIPE_BUF`: longer writes are mixed with theirs
+    (POSIX, `write`). So is a line that is longer itself.
+    """
+
+    def __init__(self, fd: int, at_once: int = AT_ONCE) -> None:
         self._fd = fd
+        self._at_once = at_once
         self._lines: list[bytes] = []
         self._dropped = 0
         self._due: asyncio.Handle | None = None
@@ -50,12 +59,15 @@ class Writer:
         self._thread.start()
 
     def line(self, line: bytes) -> None:
+        """May be called by any thread: libraries log in theirs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another thread, or before the loop runs, or after it
+            self._put([line])
+            return
         self._lines.append(line)
         if self._due is None:
-            try:
-                self._due = asyncio.get_running_loop().call_soon(self._flush)
-            except RuntimeError:  # before the loop runs, or after it
-                self._flush()
+            self._due = loop.call_soon(self._flush)
 
     def close(self) -> None:
         """Writes what is left, and waits for it."""
@@ -68,8 +80,10 @@ class Writer:
             self._due.cancel()
             self._due = None
         lines, self._lines = self._lines, []
-        if not lines:
-            return
+        if lines:
+            self._put(lines)
+
+    def _put(self, lines: list[bytes]) -> None:
         if self._batches.qsize() > BACKLOG:
             self._dropped += len(lines)
             return
@@ -81,10 +95,20 @@ class Writer:
     def _drain(self) -> None:
         while (batch := self._batches.get()) is not None:
             try:
-                while batch:
-                    batch = batch[os.write(self._fd, batch) :]
+                for piece in _pieces(batch, self._at_once):
+                    while piece:
+                        piece = piece[os.write(self._fd, piece) :]
             except OSError:  # nobody reads any more; the gateway has better things to do than to die of it
                 continue
+
+
+def _pieces(lines: bytes, most: int) -> Iterator[bytes]:
+    """Whole lines, as many as go into so many bytes."""
+    while len(lines) > most:
+        end = lines.rfind(b"\n", 0, most) + 1 or lines.index(b"\n") + 1
+        yield lines[:end]
+        lines = lines[end:]
+    yield lines
 
 
 class Logs(logging.Handler):
@@ -98,7 +122,7 @@ class Logs(logging.Handler):
 
     def __call__(self, entry: Entry) -> None:
         """One settled call."""
-        self._writer.line(self._spell(record(entry)))
+        self._writer.line(self._spell(call(entry)))
 
     def event(self, level: str, event: str, **details: object) -> None:
         """Something the server itself has to say."""
@@ -117,42 +141,24 @@ class Logs(logging.Handler):
         self.event(record.levelname.lower(), record.name, message=record.getMessage(), **details)
 
 
-def record(entry: Entry) -> Json:
-    """The usage record of one call."""
-    call, usage = entry.call, entry.usage or NO_USAGE
-    said: Json = {
-        "time": _iso(entry.time),
-        "level": "info" if entry.outcome in EXPECTED else "warning",
-        "event": "call",
-        "id": entry.id,
-        "key": entry.key,
-        "end_user": str(call.body["user"])[:END_USER] if call and call.body.get("user") else None,
-        "endpoint": entry.endpoint,
-        "model": entry.model,
-        "provider": entry.provider,
-        "upstream_model": entry.target.model if entry.target else "",
-        "status": entry.status,
-        "outcome": entry.outcome,
-        "stream": call.stream if call else False,
-        "input_tokens": usage.input,
-        "output_tokens": usage.output,
-        "cache_read_tokens": usage.cache_read,
-        "cache_write_tokens": usage.cache_write,
-        "reasoning_tokens": usage.reasoning,
-        "usage_source": entry.usage_source,
-        "cost_usd": None if entry.cost is None else dollars(entry.cost),
-        "latency_ms": _ms(entry.ended - entry.started),
-        "first_token_ms": None if entry.first_token is None else _ms(entry.first_token - entry.started),
-        "overhead_ms": _ms(entry.overhead(entry.ended)),
-        "attempts": [_attempt(tried) for tried in entry.tried],
-    }
+def call(entry: Entry) -> Json:
+    """The usage record of one settled call, with what only the log tells: what providers said of their failures."""
+    kept = record(entry)
+    level = "info" if entry.outcome in EXPECTED else "warning"
+    said: Json = dict(zip(TOLD, (_iso(entry.time), level, "call", entry.id, *kept[2:]), strict=True))
+    if kept.cost_micros is not None:
+        said["cost_usd"] = dollars(kept.cost_micros)
+    said["attempts"] = [_attempt(*each) for each in zip(kept.attempts, entry.tried, strict=True)]
+    if entry.trace is not None:
+        said["trace_id"] = entry.trace.hex_id
     if entry.error is not None:
         said["error"] = (entry.error.code or entry.error.type)[:SAID]
     return said
 
 
-def _attempt(tried: Tried) -> Json:
-    said: Json = {"provider": tried.provider, "model": tried.model, "outcome": tried.outcome, "ms": round(tried.ms, 2)}
+def _attempt(kept: Attempt, tried: Tried) -> Json:
+    provider, model, outcome, ms = kept
+    said: Json = {"provider": provider, "model": model, "outcome": outcome, "ms": ms}
     if tried.said:
         said["said"] = tried.said[:SAID]
     return said
@@ -182,7 +188,3 @@ def _iso(time: float) -> str:
 @lru_cache(maxsize=16)
 def _iso_second(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)

@@ -1,4 +1,6 @@
-"""AWS credentials that nobody wrote down: of the environment, a profile, a role. The only importer of aiobotocore.
+"""AWS credentials that nobody wrote down: of the environment, a profile, a role.
+
+With `gateway.store.kms` the only importer of aiobotocore.
 
 AWS calls the order in which they are looked for the default chain:
 https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html. The search, and each renewal, is done in

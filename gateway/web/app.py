@@ -5,7 +5,7 @@ Calls go the way of the `Line`; the rest, which nobody is in a hurry for, is Sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hmac import compare_digest
 from urllib.parse import unquote, urlsplit
@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.call import Json
@@ -39,12 +39,18 @@ AZURE_PREFIX = "/openai/deployments/"
 class App:
     """The whole application."""
 
-    def __init__(self, office: Office, exposition: Callable[[], bytes], content_type: str) -> None:
+    def __init__(
+        self,
+        office: Office,
+        exposition: Callable[[], bytes],
+        content_type: str,
+        more: Sequence[BaseRoute] = (),
+    ) -> None:
         self._endpoints = {path: Endpoint(office, *kind) for path, kind in ENDPOINTS.items()}
         self._calls: dict[bytes, Handler] = {
             prefix + path.encode(): endpoint for path, endpoint in self._endpoints.items() for prefix in (b"", b"/v1")
         }
-        self._pages = with_request_id(_pages(office, exposition, content_type))
+        self._pages = with_request_id(_pages(office, exposition, content_type, more))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._pages(scope, receive, send)
@@ -78,7 +84,7 @@ def _path(url: bytes) -> str:
         return ""
 
 
-def _pages(office: Office, exposition: Callable[[], bytes], content_type: str) -> Starlette:
+def _pages(office: Office, exposition: Callable[[], bytes], content_type: str, more: Sequence[BaseRoute]) -> Starlette:
     pages = Pages(office, exposition, content_type)
     prefixes = ("", "/v1", AZURE_PREFIX + "{model:path}")
     app = Starlette(
@@ -88,6 +94,7 @@ def _pages(office: Office, exposition: Callable[[], bytes], content_type: str) -
             *(Route(path, pages.live) for path in ("/healthz/live", "/health/liveliness")),
             *(Route(path, pages.ready) for path in ("/healthz/ready", "/health/readiness")),
             Route("/metrics", pages.metrics),
+            *more,
             # Calls do not come this way: these are here so that any other method is told which one is meant.
             *(Route(prefix + path, _nothing, methods=["POST"]) for path in ENDPOINTS for prefix in prefixes),
         ],

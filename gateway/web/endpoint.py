@@ -22,6 +22,7 @@ from gateway.web.auth import Told, principal, told
 from gateway.web.line import Line, too_large
 from gateway.web.protocol import new_request_id
 from gateway.web.reply import HEARTBEAT, Reply
+from gateway.wire.trace_context import Trace
 
 PATIENCE_HEADERS = (b"x-stainless-read-timeout", b"x-stainless-timeout")
 """openai-python's and openai-node's. Both have 600 where nobody chose anything else."""
@@ -48,6 +49,8 @@ class Office:
     keep: Callable[[Entry], None] = lambda entry: None
     """Told of each call once it is known what came of it, and before the client can tell that it has ended."""
     heartbeat: float = HEARTBEAT
+    trace: Callable[[Told], Trace] | None = None
+    """Begins the trace of a call, if anybody wants traces."""
 
 
 class Accept(Protocol):
@@ -71,6 +74,8 @@ class Endpoint:
         headers = told(line.headers)
         id = request_id(headers)
         entry = Entry(id, self._name, office.clock(), office.now(), record_id(id, headers))
+        if office.trace is not None:
+            entry.trace = office.trace(headers)
         house = office.live.house
         reply = Reply(line, entry, office.clock, partial(self._close_books, house, line), office.heartbeat)
         office.entered(1)

@@ -108,7 +108,7 @@ class Reply:
             self.close()
             self._start(error.status)
             self._close_books(self._entry)
-            self._line.answer(error.status, JSON + lines(refused_headers(self._entry, error)), body)
+            self._line.answer(error.status, JSON + refused_headers(self._entry, error), body)
         else:
             self._close_books(self._entry)
             await self.write(b"data: " + body + b"\n\n")
@@ -156,7 +156,7 @@ def served(entry: Entry, now: float) -> bytes:
     model = entry.target.model if entry.target else ""
     who = _who(entry.provider, model, len(entry.tried) + (entry.under_way is not None), entry.dropped)
     if entry.standings:
-        who += lines(allowance(entry.standings))
+        who += allowance(entry.standings)
     return b"x-request-id: %b\r\n%bx-gateway-overhead-ms: %.2f\r\n" % (
         entry.id.encode(),
         who,
@@ -176,21 +176,20 @@ def _who(provider: str, model: str, attempts: int, dropped: tuple[str, ...]) -> 
     return lines(headers)
 
 
-def refused_headers(entry: Entry, error: GatewayError) -> Headers:
-    """What SDKs read of an error beside its body."""
+def refused_headers(entry: Entry, error: GatewayError) -> bytes:
+    """Header lines: what SDKs read of an error beside its body."""
     headers = request_id(entry)
     if entry.tried:
         headers += ((b"x-gateway-attempts", b"%d" % len(entry.tried)),)
     if error.status == 401:
         headers += ((b"www-authenticate", b"Bearer"),)
-    headers += allowance(entry.standings)
     wait, retry = error.retry_after, error.should_retry
     if wait is not None:
         headers += ((b"retry-after", b"%d" % -(-wait // 1)), (b"retry-after-ms", b"%d" % -(-wait * 1000 // 1)))
         retry = False if wait > LONG_WAIT else retry
     if retry is not None:
         headers += ((b"x-should-retry", b"true" if retry else b"false"),)
-    return headers
+    return lines(headers) + allowance(entry.standings)
 
 
 def _value(text: str) -> bytes:

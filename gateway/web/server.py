@@ -63,18 +63,34 @@ def server(app: ASGIApp, calls: Calls = no_calls, *, drain: float, keep_alive: i
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError, so that a port in use is told in words rather than from within the server."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named asyncio turns Nagle's algorithm off; without, small chunks wait 40 ms for each other.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening = bind(host, port)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise
     listening.set_inheritable(True)
     return listening
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that has the address, but does not listen yet. Raises OSError.
+
+    A `shared` address may be had by other processes of this user too, if all of them share it. The kernel then deals
+    connections out evenly to those that listen; of one socket for all, the first to wake up would take nearly all.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named asyncio turns Nagle's algorithm off; without, small chunks wait 40 ms for each other.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 @asynccontextmanager

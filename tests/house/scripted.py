@@ -68,6 +68,8 @@ class Peer:
     def reset(self) -> None:
         """Breaks the connection: with no time to linger, the kernel sends RST in place of FIN."""
         connected: socket.socket = self.writer.get_extra_info("socket")
+        if connected.fileno() < 0:  # the client was quicker
+            return
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.resolve import loads
+from gateway.config.resolve import loads_all
 from gateway.core.call import UpstreamRequest
 from gateway.core.secret import Secret
 from gateway.wire.sigv4 import AwsKeys, signer
@@ -116,7 +116,7 @@ async def test_without_credentials_the_log_says_where_they_were_looked_for(home:
 async def test_a_new_configuration_looks_for_its_own_credentials(home: Path) -> None:
     (home / "credentials").write_text("[team]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = later\n")
     async with scripted(answering) as aws, gateway(config(aws.origin, WRITTEN)) as running:
-        new = loads(config(aws.origin, "profile: team"), name="g", environ={})
+        new = loads_all(config(aws.origin, "profile: team"), name="g", environ={})
         await running.gateway.swap(new)
         upstream = running.gateway.live.house.upstreams["aws"]
         await until(lambda: "later" in upstream.secrets, within=10.0)

@@ -13,7 +13,7 @@ import openai
 import orjson
 import pytest
 
-from gateway.config.resolve import loads
+from gateway.config.resolve import loads_all
 from gateway.core.call import Json, Price
 from gateway.core.events import Usage
 from gateway.policy.cost import cost
@@ -139,7 +139,7 @@ async def test_a_new_configuration_keeps_what_was_spent_and_charges_at_its_own_p
         async with gateway(text) as running:
             await ask(running)
             dearer = text.replace("output: 10000", "output: 20000").replace("usd: 1000", "usd: 900")
-            await running.gateway.swap(loads(dearer, name="test.yaml", environ={}))
+            await running.gateway.swap(loads_all(dearer, name="test.yaml", environ={}))
             assert await micros_spent(running) == ONE
             await ask(running)
             assert await micros_spent(running) == 2 * ONE + 4 * 10_000

@@ -50,7 +50,7 @@ def used(record: Record) -> tuple[int, int, str]:
 
 def counted(running: Running, kind: str) -> int:
     """What the metrics say of one kind of tokens, over all keys and models."""
-    lines = running.gateway._exposition().decode().splitlines()
+    lines = running.gateway.measured().exposition().decode().splitlines()
     found = (line for line in lines if line.startswith("gateway_tokens_total{") and f'type="{kind}"' in line)
     return round(sum(float(line.rpartition(" ")[2]) for line in found))
 

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
-from tests.accounting.kills import CLIENTS, Books, ask, backlog, client, kept_through, name_of, serving, until_carried
+from tests.accounting.kills import CLIENTS, Books, ask, backlog, client, kept_through, name_of, until_carried
+from tests.accounting.process import serving
 from tests.house.harness import Running, gateway
 
 LIVES = 4

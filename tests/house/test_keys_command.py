@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.secret import Secret
+from gateway.core.virtual_key import VirtualKey
 from gateway.store.database import Database
-from gateway.store.keys import Keys, VirtualKey
+from gateway.store.keys import Keys
 from tests.house.commands import Done, command
 from tests.house.harness import gateway
 

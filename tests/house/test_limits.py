@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gateway.app import clock
-from gateway.config.resolve import loads
+from gateway.config.resolve import loads_all
 from gateway.core.call import Json
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
@@ -307,7 +307,7 @@ async def test_a_new_configuration_keeps_what_was_counted_and_what_is_held() -> 
             await upstream.until(lambda: upstream.received == 1)
             stricter, old = text.replace("minute: 3", "minute: 2"), running.gateway.live.house
             swap = asyncio.get_running_loop().create_task(
-                running.gateway.swap(loads(stricter, name="test.yaml", environ={}))
+                running.gateway.swap(loads_all(stricter, name="test.yaml", environ={}))
             )
             await until(lambda: running.gateway.live.house is not old)
             assert_refused(await ask(running), "concurrent_requests")

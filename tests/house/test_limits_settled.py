@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.config.resolve import loads
+from gateway.config.resolve import loads_all
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
 from tests.house.harness import Running, config, gateway
@@ -169,5 +169,5 @@ async def test_after_a_thousand_calls_of_every_kind_all_places_are_free() -> Non
         await settled(running, 40 * places)
         outcomes = Counter(entry.outcome for entry in running.entries)
         assert set(outcomes) >= {"ok", "upstream_error", "client_error", "cancelled"}
-        await running.gateway.swap(loads(text.replace(QUICK, ""), name="test.yaml", environ={}))
+        await running.gateway.swap(loads_all(text.replace(QUICK, ""), name="test.yaml", environ={}))
         await all_free(upstream, running, places)

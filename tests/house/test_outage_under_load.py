@@ -34,6 +34,7 @@ class Crowd:
     """Clients that each begin another stream as soon as one has ended, and what came of those."""
 
     running: Running
+    size: int
     served: Counter[str] = field(default_factory=Counter)
     """By provider: streams that came whole."""
     broken: Counter[str] = field(default_factory=Counter)
@@ -43,7 +44,7 @@ class Crowd:
     leaving: bool = False
 
     async def client(self, number: int) -> None:
-        await asyncio.sleep(number / STREAMS)  # spread over a second, as they are in the world
+        await asyncio.sleep(number / self.size)  # spread over a second, as they are in the world
         async with wire(self.running.port) as connection:
             while not self.leaving:
                 connection.send(question(stream=True, messages=TALK))
@@ -68,10 +69,10 @@ def models(stream: str) -> set[str]:
 
 
 @asynccontextmanager
-async def crowd(running: Running) -> AsyncIterator[Crowd]:
+async def crowd(running: Running, streams: int = STREAMS) -> AsyncIterator[Crowd]:
     """The clients, who at the end let their last streams come to an end."""
-    clients = Crowd(running)
-    tasks = [asyncio.get_running_loop().create_task(clients.client(number)) for number in range(STREAMS)]
+    clients = Crowd(running, streams)
+    tasks = [asyncio.get_running_loop().create_task(clients.client(number)) for number in range(streams)]
     try:
         yield clients
     finally:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
-from gateway.config.resolve import loads
+from gateway.config.resolve import loads_all
 from gateway.config.snapshot import Provider, Snapshot
 from gateway.core.errors import Failure, UpstreamError
 from gateway.engine.rediscovery import Rediscovery
@@ -79,7 +79,7 @@ async def test_a_new_configuration_is_asked_for_at_once() -> None:
     api = Api("found")
     async with discovering(api) as (running, origin):
         api.models = ("found", "new")
-        await running.gateway.swap(loads(configuration(origin, "aliases: {best: new}"), name="t", environ={}))
+        await running.gateway.swap(loads_all(configuration(origin, "aliases: {best: new}"), name="t", environ={}))
         assert "found" in await published(running)
         await until(lambda: "best" in running.gateway.live.house.snapshot.models)
         assert await published(running) == ["best", "found", "new"]
@@ -106,7 +106,7 @@ class Provided:
 
 async def after(provided: Provided) -> list[list[str]]:
     """The models of each snapshot that the gateway is told to run on, over all of these rounds."""
-    written = loads(configuration("http://127.0.0.1:9"), name="t", environ={})
+    written = loads_all(configuration("http://127.0.0.1:9"), name="t", environ={}).snapshot
     told: list[str] = []
     keeping = Rediscovery(written, provided.ask, lambda level, event, **details: told.append(event))
     running = asyncio.get_running_loop().create_task(keeping.run(provided.replace))
@@ -144,7 +144,7 @@ async def test_rounds_follow_by_themselves_and_sooner_when_a_provider_was_away(
     pauses: dict[str, float], rounds: list[tuple[str, ...] | None]
 ) -> None:
     provided = Provided(*rounds, None)
-    written = loads(configuration("http://127.0.0.1:9"), name="t", environ={})
+    written = loads_all(configuration("http://127.0.0.1:9"), name="t", environ={}).snapshot
     keeping = Rediscovery(written, provided.ask, lambda level, event, **details: None, **pauses)
     running = asyncio.get_running_loop().create_task(keeping.run(provided.replace))
     await until(lambda: bool(provided.running) and "b" in provided.running[-1].models)

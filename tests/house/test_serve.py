@@ -258,12 +258,12 @@ async def test_the_provider_gets_its_own_key_and_name_of_the_model() -> None:
 async def test_a_running_call_ends_on_the_configuration_it_began_with() -> None:
     slow = Faults(chunk_delay=0.02)
     async with Simulator(slow) as old, Simulator() as new, gateway(config(old.url)) as running:
-        from gateway.config.resolve import loads
+        from gateway.config.resolve import loads_all
 
         streaming = asyncio.get_running_loop().create_task(ask(running, LONG | {"stream": True}))
         await old.until(lambda: bool(old.requests))
         swapping = asyncio.get_running_loop().create_task(
-            running.gateway.swap(loads(config(new.url), name="new", environ={}))
+            running.gateway.swap(loads_all(config(new.url), name="new", environ={}))
         )
         await asyncio.sleep(0)
         status, _ = await ask(running)
