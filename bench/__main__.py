@@ -22,6 +22,7 @@ from bench.measure import resident_bytes
 from bench.process import ROOT, Server, upstream
 from bench.report import Bar, Finding
 from bench.rounds import Rounds
+from tests.house.valkey import valkey
 
 
 class Other(Protocol):
@@ -35,6 +36,7 @@ class Other(Protocol):
 OTHERS: dict[str, Other] = {"litellm": litellm}
 WHOLE, CHUNK, MEMORY, FACTOR = Bar(4), Bar(2.5), Bar(40), Bar(100, at_least=True)
 TRANSLATED_WHOLE, TRANSLATED_CHUNK = Bar(5), Bar(3.5)
+LIMITED_WHOLE, SHARED_WHOLE = Bar(5), Bar(8)
 """What the project promises, in the units of the findings they belong to."""
 STARTS = 3
 """The first makes the bytecode, so the median is of a program that has been started before."""
@@ -72,6 +74,8 @@ def whole_requests(servers: Sequence[Server], seconds: float) -> list[Finding]:
     findings = [
         against_nginx("whole request, µs of CPU", cpu, WHOLE),
         against_nginx("whole request, translated, µs of CPU", cpu, TRANSLATED_WHOLE, "translated"),
+        against_nginx("whole request, limits, budget and ledger, µs of CPU", cpu, LIMITED_WHOLE, "limited"),
+        against_nginx("whole request, the same with Redis, µs of CPU", cpu, SHARED_WHOLE, "shared"),
         Finding("requests per second and core", per_core),
     ]
     for name in OTHERS.keys() & cpu.keys():
@@ -98,13 +102,17 @@ def everything(seconds: float, against: Sequence[str]) -> list[Finding]:
     with provider() as (behind, folder), ExitStack() as stack:
         findings = starts(behind, folder)
         proxies = [stack.enter_context(start(behind, folder)) for start in (nginx.serving, gateway.serving)]
+        limited = stack.enter_context(gateway.limited(behind, folder))
+        shared = stack.enter_context(gateway.limited(behind, folder, stack.enter_context(valkey()).url()))
         others = [stack.enter_context(OTHERS[name].serving(behind, folder)) for name in against]
-        for server in (*proxies, *others):
+        for server in (*proxies, limited, shared, *others):
             rounds.warm_up(server)
         gateway.check_all_is_on(proxies[1], folder)
         translated = replace(proxies[1], name="translated", model="translated")
         rounds.warm_up(translated)
-        whole = whole_requests([*proxies, translated, *others], seconds)
+        whole = whole_requests([*proxies, translated, limited, shared, *others], seconds)
+        for server in (limited, shared):
+            gateway.check_all_is_in_the_ledger(server, folder)
         chunks = rounds.chunks([*proxies, translated])
         chunk = [
             against_nginx("stream chunk, µs of CPU", chunks, CHUNK),

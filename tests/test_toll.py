@@ -395,3 +395,15 @@ async def test_the_attempt_that_is_not_heard_gives_back_what_it_held() -> None:
     entry.note("ok", 2.0)
     world.end(entry, Usage(1, 1))
     assert world.used()["key concurrent_requests"] == 0
+
+
+async def test_a_budget_bears_what_is_known_of_a_cost_whose_other_part_is_not() -> None:
+    world = World("budget: {usd: 5, every: day}")
+    entry = await world.enter(call())
+    entry.told = Usage(10)
+    entry.lose()
+    unpriced = replace(world.second, price=None)
+    entry.begin(unpriced, 1.5)
+    world.end(entry, Usage(20, 30))
+    assert (entry.cost, entry.usage) == (None, Usage(30, 30))
+    assert world.used() == {"key usd_budget": 100}

@@ -231,15 +231,15 @@ class Roster:
         return found.snapshot.providers[name]
 
     def _read(self, name: str, written: Mapping[str, Any]) -> ProviderSpec:
-        spec = with_provider(self._beside(name), name, written).spec.providers[name]
+        spec = with_provider(self._with_all(), name, written).spec.providers[name]
         self._check_names(spec)
         return spec
 
-    def _beside(self, name: str) -> Loaded:
-        """The configuration with all others that were made at run time: what they publish is taken, too."""
+    def _with_all(self) -> Loaded:
+        """The configuration with all that were made at run time: what they publish is taken, too."""
         loaded = self._loaded
         for row in self._store.list():
-            if row.name != name and row.name not in self._loaded.spec.providers:
+            if row.name not in self._loaded.spec.providers:
                 with suppress(Unreadable):
                     loaded, _ = laid_over(loaded, row.name, closed(row))
         return loaded

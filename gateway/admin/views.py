@@ -15,6 +15,7 @@ from gateway.core.money import MICROS_PER_DOLLAR
 
 if TYPE_CHECKING:
     from gateway.admin.service import Listed, Made
+    from gateway.admin.spending import Used
     from gateway.admin.usage import Line, Usage
     from gateway.core.deed import Deed
     from gateway.core.record import Record
@@ -43,6 +44,11 @@ def of_key(listed: Listed) -> Json:
 def of_made(made: Made) -> Json:
     """A key that has just been made, the key itself included: this once."""
     return {**of_key(made.listed), "key": made.key.reveal()}
+
+
+def of_used(used: Used) -> Json:
+    """What a budget has used, and when it begins anew."""
+    return {"usd": dollars(used.usd_micros), "tokens": used.tokens, "resets": iso(used.resets)}
 
 
 def of_usage(usage: Usage) -> Json:

@@ -89,7 +89,9 @@ class Gateway:
         self.metrics.running(snapshot.digest)
         self.metrics.also_litellms = snapshot.server.litellm_metrics
         office = self._office((self._batch, *sinks), heartbeat)
-        self.app = App(office, lambda: spell(self.measured()), CONTENT_TYPE, [*routes(self._desk()), *dashboard.routes()])
+        self.app = App(
+            office, lambda: spell(self.measured()), CONTENT_TYPE, [*routes(self._desk()), *dashboard.routes()]
+        )
 
     async def swap(self, loaded: Loaded) -> None:
         """New calls run on the new configuration from now on; returns when the last call on the old one has ended."""

@@ -64,6 +64,13 @@ UNSUPPORTED: Mapping[Unsupported, str] = {
     "error": "what a provider cannot express makes a request an error",
 }
 
+LIMITS = {
+    "requests_per_minute": "{:,} requests a minute",
+    "tokens_per_minute": "{:,} tokens a minute",
+    "concurrent_requests": "{:,} calls at once",
+}
+"""What a key's limits leave room for."""
+
 STYLES = {STATES[Standing.READY]: "green", STATES[Standing.COOLING_DOWN]: "yellow", STATES[Standing.EJECTED]: "red"}
 
 
@@ -116,7 +123,16 @@ def _who(explanation: Explanation) -> str:
         return (
             f"The key {key.name} may not use {quoted(key.model)}: its calls get a 404, as if there were no such model."
         )
-    return f"The key {key.name} may use it."
+    return f"The key {key.name} may use it{_within(key)}."
+
+
+def _within(key: Access) -> str:
+    """What its limits leave room for."""
+    said = [LIMITS[name].format(most) for name, most in key.limits.items()]
+    every = f" a {key.budget['every']}" if key.budget else ""
+    said += [_dollars(key.budget["usd"]) + every] if "usd" in key.budget else []
+    said += [f"{key.budget['tokens']:,} tokens{every}"] if "tokens" in key.budget else []
+    return f", within {', '.join(said)}" if said else ""
 
 
 # The way

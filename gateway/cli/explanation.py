@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.admin.wanted import settings
 from gateway.cli.way import Detour, Stage, View, way
 from gateway.config.snapshot import Breaker, Key, Model, OnHangup, Timeouts, Unsupported
+from gateway.core.call import Json
 from gateway.policy.access import may_use
 
 DEFAULT = "default"
@@ -40,6 +42,9 @@ class Access:
     expires: float | None
     """Seconds since 1970."""
     expired: bool
+    limits: Json
+    budget: Json
+    """As the configuration spells them; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,16 @@ def is_complete(explanation: Explanation) -> bool:
 
 
 def _access(key: Key, name: str, now: float) -> Access:
-    return Access(key.name, name, may_use(key, name), key.expires, _is_over(key, now))
+    said = settings(key)
+    return Access(
+        name=key.name,
+        model=name,
+        may_use=may_use(key, name),
+        expires=key.expires,
+        expired=_is_over(key, now),
+        limits=said.get("limits", {}),
+        budget=said.get("budget", {}),
+    )
 
 
 def _is_over(key: Key, now: float) -> bool:

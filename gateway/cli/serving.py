@@ -17,6 +17,7 @@ from gateway.app import Gateway, Source, now
 from gateway.cli.worker import Worker
 from gateway.config.resolve import Loaded
 from gateway.sinks.logs import AT_ONCE, Logs, Writer
+from gateway.web.bounds import Bounds, room
 from gateway.web.server import BACKLOG, bind, listen, server
 
 
@@ -53,13 +54,15 @@ async def serve_until_stopped(
     logging.basicConfig(level=logging.WARNING, handlers=[logs])
     try:
         async with opened(loaded, logs, worker, source) as gateway:
-            serving = server(gateway.app, gateway.app.calls, drain=snapshot.server.drain)
+            bounds = Bounds(connections=room(snapshot.server.max_connections))
+            serving = server(gateway.app, gateway.app.calls, drain=snapshot.server.drain, bounds=bounds)
             serving.stop_on_signals(asyncio.get_running_loop())
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.reload.soon)
             listening.listen(BACKLOG)  # a worker's does not before: calls would wait for it, which others could answer
             greet()
-            address = listening.getsockname()
-            logs.event("info", "ready", address=f"{address[0]}:{address[1]}", config=snapshot.digest[:12])
+            host, port, *_ = listening.getsockname()
+            at, config = f"{host}:{port}", snapshot.digest[:12]
+            logs.event("info", "ready", address=at, config=config, connections=bounds.connections)
             if not snapshot.keys:
                 logs.event("warning", "no_keys", message="No keys are configured: everyone on this machine may call.")
             _settle_down()

@@ -26,6 +26,9 @@ from gateway.sinks.logs import Logs, Writer
 from gateway.sinks.shared import depart
 from gateway.web.server import bind
 
+TWICE = (signal.SIGINT, signal.SIGTERM)
+"""How a second signal is passed on, of which a worker may not have had the first. Two of a kind could come as one."""
+
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds until a worker that has died is replaced: twice as long each time, up to this, if it dies again and again."""
 
@@ -159,8 +162,10 @@ class Supervisor:
     def _signalled(self, number: int) -> None:
         """The first signal to stop lets calls end; the next one does not, and others are for the workers to judge."""
         if number == signal.SIGHUP or self._stopped.is_set():
+            passed_on = (number,) if number == signal.SIGHUP else TWICE
             for worker in self._running.values():
-                worker.signal(number)
+                for each in passed_on:
+                    worker.signal(each)
             return
         self._stopped.set()
         for worker in self._running.values():

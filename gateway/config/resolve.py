@@ -112,6 +112,7 @@ def _server(spec: Spec) -> Server:
         port=written.port,
         max_body=written.max_body,
         drain=written.drain,
+        max_connections=written.max_connections,
         metrics_key=written.metrics_key,
         litellm_metrics=written.litellm_metrics,
     )

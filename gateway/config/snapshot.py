@@ -169,6 +169,8 @@ class Server:
     """Bytes of a request's body."""
     drain: float = 120.0
     """Seconds that running calls have left when the server is asked to stop."""
+    max_connections: int = 10_000
+    """Clients connected at a time."""
     metrics_key: Secret | None = None
     litellm_metrics: bool = False
     """Whether the metrics are shown under LiteLLM's names too."""

@@ -64,6 +64,8 @@ class ServerSpec:
     """The largest request body: 20MiB."""
     drain: Duration = 120.0
     """How long running calls may take to end when the server is asked to stop: 120s."""
+    max_connections: Count = 10_000
+    """How many clients may be connected at a time, to each worker; fewer where the limit of open files has no room."""
     metrics_key: Credential | None = None
     """When set, /metrics wants it as a bearer token."""
     litellm_metrics: Flag = False

@@ -94,28 +94,32 @@ class Toll:
 
     def settle(self, entry: Entry) -> None:
         """What the call has really used. Once its entry is settled, whatever became of it."""
-        used = entry.lost
+        used, micros = entry.lost, 0
         if entry.call is not None and entry.target is not None and entry.usage is not None:
             if entry.usage_source == "reported" and entry.outcome == "ok":  # servers that count as they go may be cut
                 self._estimates.learn(entry.call, entry.target, entry.usage, entry.carried)
             used = [*entry.lost, (entry.target, entry.usage)]
         if used:
-            entry.usage, entry.cost = _sums(used)
+            entry.usage, entry.cost, micros = _sums(used)
         if entry.reservation is not None:
-            counted = Use() if entry.usage is None else Use(1, entry.usage.total, entry.cost or 0)
+            counted = Use() if entry.usage is None else Use(1, entry.usage.total, micros)
             # Without an attempt nothing was asked: the call has waited in vain for its turn.
             self._counters.settle(entry.reservation, counted if entry.tried else NOTHING)
 
 
-def _sums(used: Sequence[tuple[Target, Usage]]) -> tuple[Usage, int | None]:
-    """Usage and cost of all attempts together: those that failed are on the provider's bill as well."""
+def _sums(used: Sequence[tuple[Target, Usage]]) -> tuple[Usage, int | None, int]:
+    """Usage and cost of all attempts together: those that failed are on the provider's bill as well.
+
+    The cost is None where a part of it is not known; what is known of it, which a budget has to bear, comes last.
+    """
     if len(used) == 1:
         [(target, usage)] = used
-        return credible(usage), cost(usage, target.price)
+        micros = cost(usage, target.price)
+        return credible(usage), micros, micros or 0
     costs = [cost(usage, target.price) for target, usage in used]
     known = [each for each in costs if each is not None]
     usage = Usage(*map(sum, zip(*(credible(usage) for _, usage in used), strict=True)))
-    return usage, sum(known) if len(known) == len(costs) else None
+    return usage, sum(known) if len(known) == len(costs) else None, sum(known)
 
 
 def _use(usage: Usage, target: Target) -> Use:

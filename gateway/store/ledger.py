@@ -15,6 +15,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from secrets import randbits
 from types import NoneType
 from typing import Any
@@ -171,17 +172,37 @@ _NAMES = Record._fields
 
 
 def _insert_rows(connection: Connection, lines: Sequence[bytes], number: int) -> int:
-    """One row after the other, in one go of the driver's. Gives how many are new."""
+    """Many rows with each statement. Gives how many are new.
+
+    For each statement the driver hands the interpreter to the event loop and waits to have it back: of one row each,
+    those waits are most of the work.
+    """
+    new = 0
     try:
-        return connection.exec_driver_sql(_ROW, [(number, *_row(line)) for line in lines]).rowcount
+        for first in range(0, len(lines), AT_ONCE):
+            values = [value for line in lines[first : first + AT_ONCE] for value in (number, *_row(line))]
+            new += connection.exec_driver_sql(_rows(len(values) // ROW), tuple(values)).rowcount
     except (ValueError, OverflowError) as error:
         raise DatabaseUnfit(f"not a record: {error}") from None
+    return new
 
 
-_ROW = (
-    f"INSERT INTO records (batch, {', '.join(_NAMES)}) VALUES (?{', ?' * len(_NAMES)}) "  # noqa: S608  names of ours
-    "ON CONFLICT (id) DO NOTHING"
-)
+ROW = 1 + len(_NAMES)
+"""Values of a row: the number of its batch, and what stands in the line."""
+
+AT_ONCE = 100
+"""Rows in a statement."""
+
+
+@lru_cache(maxsize=AT_ONCE)
+def _rows(count: int) -> str:
+    row = f"({', '.join('?' * ROW)})"
+    # All of it is names of ours.
+    return (
+        f"INSERT INTO records (batch, {', '.join(_NAMES)}) VALUES {', '.join([row] * count)} "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
 
 _VALUES = frozenset({str, int, float, bool, NoneType})
 """What SQLite takes. It would take any of them into any column, too, so that what writes a line has to be right."""

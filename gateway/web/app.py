@@ -25,6 +25,7 @@ from gateway.surfaces import openai_chat, openai_embeddings
 from gateway.web.auth import principal, token, told
 from gateway.web.endpoint import Accept, Endpoint, Office, request_id
 from gateway.web.line import Handler
+from gateway.web.refusals import shutting_down
 
 ENDPOINTS: Mapping[str, tuple[str, Accept]] = {
     "/chat/completions": ("chat", openai_chat.accept),
@@ -133,7 +134,9 @@ class Pages:
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """A configuration is loaded and calls are taken."""
+        """A configuration is loaded and calls are taken. Raises Overloaded once the server is being stopped."""
+        if getattr(request.state, "stopping", False):
+            raise shutting_down()
         return _json({"status": "ready", "config": self._office.live.house.snapshot.digest[:12]})
 
     async def metrics(self, request: Request) -> Response:

@@ -19,8 +19,9 @@ from gateway.policy import access
 from gateway.policy.shedding import Shedding
 from gateway.ports import Clock, Random
 from gateway.web.auth import Told, principal, told
-from gateway.web.line import Line, too_large
+from gateway.web.line import Line
 from gateway.web.protocol import new_request_id
+from gateway.web.refusals import shutting_down, too_large
 from gateway.web.reply import HEARTBEAT, Reply
 from gateway.wire.trace_context import Trace
 
@@ -128,13 +129,15 @@ class Endpoint:
             if line.gone:
                 entry.hung_up()
             entry.settle(self._office.clock(), house.estimates)
-            house.toll.settle(entry)
-            self._office.keep(entry)
+            try:
+                house.toll.settle(entry)
+            finally:  # whatever may be wrong with limits, a call is in the books
+                self._office.keep(entry)
 
     async def _cancelled(self, line: Line, entry: Entry, reply: Reply) -> None:
         """The client has left, or the server is being stopped under it."""
         if not line.gone:
-            stopping = Overloaded("The gateway is shutting down; try again.", code="server_shutting_down")
+            stopping = shutting_down()
             entry.failed(stopping)
             await reply.refuse(stopping)
 

@@ -14,7 +14,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.core.call import Headers
-from gateway.core.errors import NotServed
+from gateway.core.errors import GatewayError
+from gateway.web.refusals import too_large
 
 Handler = Callable[["Line"], Coroutine[Any, Any, None]]
 """Answers one call, whatever it is."""
@@ -35,6 +36,9 @@ class Connection(Protocol):
     def on_response_complete(self) -> None:
         """The answer has been written: the next request may be taken."""
 
+    def hang_up(self) -> None:
+        """The answer has been written, and was the last."""
+
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -43,8 +47,8 @@ class Line:
     """One request and its answer, on a connection that may carry others before and after."""
 
     __slots__ = (
-        *("_framed", "_pieces", "_connection", "_size", "_waiter", "_waits_to_be_told", "gone", "handler", "headers"),
-        *("keep_alive", "more_body", "path", "response_complete", "told"),
+        *("_connection", "_failure", "_framed", "_pieces", "_size", "_waiter", "_waits_to_be_told", "gone", "handler"),
+        *("headers", "keep_alive", "more_body", "path", "response_complete", "told"),
     )
 
     def __init__(
@@ -67,17 +71,20 @@ class Line:
         self._pieces: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._failure: GatewayError | None = None
 
     # The request
 
     async def body(self, limit: int) -> bytes:
-        """All of it. Raises NotServed as soon as it is known to have more than `limit` bytes.
+        """All of it. Raises NotServed as soon as it is known to have more than `limit` bytes, or has failed.
 
         Raises CancelledError when the client hangs up before its end.
         """
         while self._size <= limit and self.more_body:
             if self.gone:
                 raise asyncio.CancelledError
+            if self._failure is not None:
+                raise self._failure
             if self._waits_to_be_told:
                 self._waits_to_be_told = False
                 self._write(GO_ON)
@@ -97,6 +104,12 @@ class Line:
     def take_end(self) -> None:
         """The body is complete."""
         self.more_body = False
+        self._wake()
+
+    def fail(self, error: GatewayError) -> None:
+        """The rest of the body does not come; whoever waits for it is told why."""
+        self._failure = error
+        self.keep_alive = False
         self._wake()
 
     def _wake(self) -> None:
@@ -164,16 +177,10 @@ class Line:
         self.response_complete = True
         self._pieces.clear()
         if not self.keep_alive:
-            self._connection.transport.close()
+            self._connection.hang_up()
         self._connection.on_response_complete()
 
 
 def lines(headers: Headers) -> bytes:
     """Headers as they are sent, each on its line."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-def too_large(limit: int) -> NotServed:
-    """The refusal of a body of more than `limit` bytes."""
-    message = f"The request's body is larger than the {limit} bytes this gateway accepts (server.max_body)."
-    return NotServed(413, message, code="request_too_large")

@@ -5,48 +5,152 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.web.bounds import USUAL, Bounds
 from gateway.web.protocol import Calls, GatewayProtocol
-
-KEEP_ALIVE = 75
-"""Seconds an idle client connection is kept: longer than the 60 s of the usual load balancers, which otherwise reuse a
-connection in the moment it is closed."""
 
 BACKLOG = 2048
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what a client takes its time for."""
+
+AT_A_TIME = 500
+"""Clients that are looked at without a pause: for a millisecond, in which no call gets on."""
+
+MOMENT = 0.1
+"""Seconds in which requests that were on their way when the server was asked to stop still arrive, and are served."""
+
+LAST_WORDS = 2.0
+"""Seconds for what is left at the end of the drain to tell its clients so."""
+
+STEP = 0.02
+"""Seconds between two looks at whether all is over."""
+
 
 class Server(uvicorn.Server):
-    """uvicorn's, but that it leaves signals alone: it raises them again at its end, before the log is written."""
+    """uvicorn's, with an end of its own.
+
+    Signals are left alone: uvicorn raises them again at its end, before the log is written. And it cancels what
+    outlives the drain without waiting for what that has to say, to clients and to the books.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._looking: asyncio.Task[None] | None = None
+        self._signalled = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def stop_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The first SIGINT or SIGTERM lets running calls end; the second does not wait for them."""
+        """The first SIGINT or SIGTERM lets running calls end; the second does not wait for them.
+
+        It is the second whoever else has asked the server to stop: a worker is also told by its supervisor.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
 
     def _stop(self) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        self.force_exit = self._signalled
+        self._signalled = self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no new connections, lets calls end, and tells those that do not that they have come to their end."""
+        for connection in self._connections:
+            connection.shutdown()
+        await self._stop_listening(sockets or [])
+        await asyncio.sleep(MOMENT)
+        for connection in self._connections:
+            connection.shutdown()  # it may have been made since
+            connection.close_if_idle()
+        await self._over(self._drain, or_forced=True)
+        await self._end_calls()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Nobody can connect any more. Who has, and was not taken yet, would be reset by closing: those come first."""
+        waiting = [client for listening in sockets for client in _waiting(listening)]
+        for server in self.servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
+        for client in waiting:
+            with suppress(OSError):  # it has left again
+                await asyncio.get_running_loop().connect_accepted_socket(self._latecomer, client)
+
+    def _latecomer(self) -> asyncio.Protocol:
+        make, state = cast("Callable[..., GatewayProtocol]", self.config.http_protocol_class), self.server_state
+        connection = make(config=self.config, server_state=state, app_state=self.lifespan.state)
+        connection.shutdown()
+        return connection
+
+    async def _end_calls(self) -> None:
+        for connection in self._connections:
+            connection.give_up()
+        await asyncio.sleep(0)  # a call that has not had its first moment could not say anything
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+        await self._over(LAST_WORDS)
+        for connection in self._connections:
+            connection.transport.abort()
+        await self._over(LAST_WORDS)
+
+    async def _over(self, seconds: float, *, or_forced: bool = False) -> None:
+        """Waits until nobody is connected and no call is under way, but no longer than this."""
+        clock, state = asyncio.get_running_loop().time, self.server_state
+        end = clock() + seconds
+        while (state.connections or state.tasks) and clock() < end:
+            if or_forced and self.force_exit:
+                return
+            await asyncio.sleep(STEP)
+
+    async def _look(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            everyone = self._connections
+            pause = LOOK_EVERY / (len(everyone) // AT_A_TIME + 1)
+            for start in range(0, len(everyone) + 1, AT_A_TIME):
+                now = clock()
+                for connection in everyone[start : start + AT_A_TIME]:
+                    connection.look(now)
+                await asyncio.sleep(pause)
+
+    @property
+    def _connections(self) -> tuple[GatewayProtocol, ...]:
+        return cast("tuple[GatewayProtocol, ...]", tuple(self.server_state.connections))
+
+
+def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Those that have connected and were not taken yet."""
+    listening.setblocking(False)
+    with suppress(OSError):  # there is nobody, or no file for one more
+        while True:
+            yield listening.accept()[0]
 
 
 def no_calls(method: bytes, url: bytes) -> None:
     """Everything goes the way of ASGI."""
 
 
-def server(app: ASGIApp, calls: Calls = no_calls, *, drain: float, keep_alive: int = KEEP_ALIVE) -> Server:
+def server(app: ASGIApp, calls: Calls = no_calls, *, drain: float, bounds: Bounds) -> Server:
     """A server that, when asked to stop, gives running calls `drain` seconds."""
     config = uvicorn.Config(
         app,
-        http=partial(GatewayProtocol, calls),  # type: ignore[arg-type]
+        http=partial(GatewayProtocol, calls, bounds),  # type: ignore[arg-type]
         loop="none",
         ws="none",
         lifespan="off",
@@ -54,11 +158,9 @@ def server(app: ASGIApp, calls: Calls = no_calls, *, drain: float, keep_alive: i
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=keep_alive,
-        timeout_graceful_shutdown=max(1, round(drain)),
         backlog=BACKLOG,
     )
-    return Server(config)
+    return Server(config, drain)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -95,11 +197,11 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    app: ASGIApp, calls: Calls = no_calls, *, drain: float = 1.0, keep_alive: int = KEEP_ALIVE
+    app: ASGIApp, calls: Calls = no_calls, *, drain: float = 1.0, bounds: Bounds = USUAL
 ) -> AsyncIterator[int]:
     """The application on a free port of this machine, within a loop that does other things too. Yields the port."""
     listening = listen("127.0.0.1", 0)
-    serving = server(app, calls, drain=drain, keep_alive=keep_alive)
+    serving = server(app, calls, drain=drain, bounds=bounds)
     task = asyncio.get_running_loop().create_task(serving.serve(sockets=[listening]))
     while not serving.started:  # noqa: ASYNC110  uvicorn tells of it in no other way
         await asyncio.sleep(0.005)

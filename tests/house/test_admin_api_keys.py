@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,17 @@ async def test_without_a_database_keys_are_listed_and_it_is_said_what_is_missing
             answer = await here.ask(method, path, json={"name": "ci"} if method == "POST" else None)
             assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_database")
             assert 'state: {database: "sqlite:///gateway.db"}' in answer.json()["error"]["message"]
+
+
+async def test_a_key_says_how_much_of_its_budget_is_used_and_when_that_begins_anew(here: Managed) -> None:
+    key = (await made(here))["key"]
+    assert await here.call(key) == 200
+    async with asyncio.timeout(5):  # the books are at most a second behind
+        while not (used := (await here.ask("GET", "keys/ci")).json()["budget_used"])["tokens"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    usage = (await here.ask("GET", "usage", params={"by": "key", "key": "ci"})).json()["total"]
+    assert (used["usd"], used["tokens"]) == (usage["cost_usd"], usage["input_tokens"] + usage["output_tokens"])
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    assert used["resets"] == f"{midnight:%Y-%m-%d}"
+    [tester, ci] = (await here.ask("GET", "keys")).json()["keys"]
+    assert (tester["budget_used"], ci["budget_used"]) == (None, used)

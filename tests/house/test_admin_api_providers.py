@@ -208,17 +208,20 @@ async def test_models_are_listed_before_and_after_a_provider_is_saved(here: Mana
             await asyncio.sleep(0.01)
 
 
-async def test_who_did_it_is_in_the_audit_log(here: Managed, upstream: Simulator) -> None:
-    await made(here, upstream)
-    await here.ask("PATCH", "providers/mine", json={"models": [], "api_key": "sk-2"})
-    await here.ask("DELETE", "providers/mine")
-    deeds = (await here.ask("GET", "audit?subject=mine")).json()["audit"]
+async def test_who_did_it_is_in_the_audit_log_and_in_the_log(tmp_path: Path, upstream: Simulator) -> None:
+    async with managed(tmp_path) as here:
+        await made(here, upstream)
+        await here.ask("PATCH", "providers/mine", json={"models": [], "api_key": "sk-2"})
+        await here.ask("DELETE", "providers/mine")
+        deeds = (await here.ask("GET", "audit?subject=mine")).json()["audit"]
     assert [(each["action"], each["who"]) for each in deeds] == [
         ("provider.delete", "root"),
         ("provider.edit", "root"),
         ("provider.create", "root"),
     ]
     assert {"field": "api_key", "before": "set", "after": "set anew"} in deeds[1]["changes"]
+    line = '"event":"admin_change","who":"root","address":"127.0.0.1","action":"provider.edit","subject":"mine"'
+    assert line in here.running.log.decode()
 
 
 async def test_without_an_encryption_key_no_secret_is_taken_and_it_is_said_what_to_write(
@@ -272,6 +275,6 @@ async def test_what_is_made_in_one_replica_serves_in_the_others_within_seconds(
     async with managed(tmp_path) as here, gateway(configuration(tmp_path)) as running:
         await made(here, upstream)
         there = Managed(running)
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(8):
             while await there.call(model="gpt-4o") != 200:  # noqa: ASYNC110  it looks into the database now and then
                 await asyncio.sleep(0.05)

@@ -45,7 +45,15 @@ keys:
   - {name: web-app, key: key-0123456789abcdef, models: [small]}
   - {name: anything, key: key-0123456789abcdeg}
   - {name: old, key: key-0123456789abcdeh, expires: 2020-01-01}
+  - name: limited
+    key: key-0123456789abcdei
+    models: [small]
+    limits: {requests_per_minute: 600, tokens_per_minute: 1M, concurrent_requests: 40}
+    budget: {usd: 50, tokens: 10M, every: day}
 """
+
+WITHIN = "600 requests a minute, 1,000,000 tokens a minute, 40 calls at once, $50.00 a day, 10,000,000 tokens a day"
+"""What `limited` may use."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,8 @@ async def test_people_read_where_a_call_goes_and_what_is_known_of_each_target(fi
 
 
 async def test_scripts_read_the_same_in_json(file: str) -> None:
-    told = await explained(file, "small")
+    told = await explained(file, "small", "--key", "limited")
+    assert told["key"]["budget"] == {"usd": 50, "tokens": 10_000_000, "every": "day"}
     assert [stage["name"] for stage in told["stages"]] == ["small", "spare", "last"]
     assert [(stop["provider"], stop["share"]) for stop in told["stages"][0]["stops"]] == [("one", 0.75), ("two", 0.25)]
     assert told["stages"][0]["left_out"] == [
@@ -161,6 +170,11 @@ async def test_a_pattern_says_what_its_star_stands_for(file: str) -> None:
     [
         ("web-app", "small", "The key web-app may use it."),
         ("web-app", "tiny", "The key web-app may not use `tiny`: its calls get a 404, as if there were no such model."),
+        (
+            "limited",
+            "small",
+            f"The key limited may use it, within {WITHIN}.",
+        ),
         ("old", "small", "The key old expired on 2020-01-01: its calls get a 401."),
     ],
 )

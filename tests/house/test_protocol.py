@@ -15,8 +15,10 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.call import Json
+from gateway.web.bounds import Bounds
 from gateway.web.line import Handler, Line
-from gateway.web.protocol import MAX_HEAD, MAX_HEADERS, MAX_WAITING, Calls
+from gateway.web.protocol import MAX_WAITING, Calls
+from gateway.web.refusals import MAX_HEAD, MAX_HEADERS
 from gateway.web.server import no_calls, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -343,7 +345,7 @@ async def test_a_client_that_leaves_with_requests_in_the_queue_is_noticed_at_onc
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_connection_is_closed_when_it_has_been_idle_for_so_long_and_not_before() -> None:
     ask = b"GET /idle HTTP/1.1\r\nhost: x\r\n\r\n"
-    async with running(_mirror, keep_alive=2) as port, wire(port) as connection:
+    async with running(_mirror, bounds=Bounds(idle=2)) as port, wire(port) as connection:
         for _ in range(4):
             connection.send(ask)
             assert (await connection.answer()).status == 200

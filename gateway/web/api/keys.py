@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
 from gateway.admin import views
-from gateway.admin.service import Keyring, KeyStore, Listed, Nowhere
+from gateway.admin.service import Keyring, KeyStore, Listed, Made, Nowhere
+from gateway.admin.spending import Used, used
 from gateway.admin.wanted import Fault, Unreadable
 from gateway.config import values
 from gateway.config.complaints import quoted
+from gateway.core.call import Json
 from gateway.core.deed import Deed
 from gateway.web.api.asked import Answer, Asked
 from gateway.web.api.desk import Desk
@@ -22,15 +24,14 @@ Found = TypeVar("Found")
 
 
 async def list_all(desk: Desk, asked: Asked) -> Answer:
-    """`GET /api/keys`: those of the file, too. Never the keys themselves."""
+    """`GET /api/keys`: those of the file, too, with what their budgets have used. Never the keys themselves."""
     asked.query()
-    found = await _look(desk, asked, Keyring.list)
-    return Answer({"keys": [views.of_key(each) for each in found]})
+    return Answer({"keys": await _with_use(desk, await _look(desk, asked, Keyring.list))})
 
 
 async def show(desk: Desk, asked: Asked) -> Answer:
     """`GET /api/keys/{name}`, with an `ETag` where it can be changed."""
-    return _told(await _look(desk, asked, lambda keyring: keyring.get(asked.path["name"])))
+    return await _told(desk, await _look(desk, asked, lambda keyring: keyring.get(asked.path["name"])))
 
 
 async def create(desk: Desk, asked: Asked) -> Answer:
@@ -38,26 +39,27 @@ async def create(desk: Desk, asked: Asked) -> Answer:
     written = await asked.body()
     made = await _change(desk, asked, lambda keyring: keyring.create(written))
     where = {"location": f"/api/keys/{quote(made.listed.name, safe='')}"}
-    return Answer(views.of_made(made), 201, where | _tag(made.listed))
+    return await _told_once(desk, made, 201, where)
 
 
 async def edit(desk: Desk, asked: Asked) -> Answer:
     """`PATCH /api/keys/{name}`: a JSON merge patch."""
     patch, seen = await asked.body(), asked.seen
-    return _told(await _change(desk, asked, lambda keyring: keyring.edit(asked.path["name"], patch, seen)))
+    return await _told(desk, await _change(desk, asked, lambda keyring: keyring.edit(asked.path["name"], patch, seen)))
 
 
 async def rotate(desk: Desk, asked: Asked) -> Answer:
     """`POST /api/keys/{name}/rotate`: the answer has the new key, this once."""
     overlap, seen = _overlap((await asked.fields("overlap")).get("overlap", OVERLAP)), asked.seen
     made = await _change(desk, asked, lambda keyring: keyring.rotate(asked.path["name"], overlap, seen))
-    return Answer(views.of_made(made), headers=_tag(made.listed))
+    return await _told_once(desk, made)
 
 
 async def revoke(desk: Desk, asked: Asked) -> Answer:
     """`DELETE /api/keys/{name}`: it stays in the list, and its name is not given again."""
     seen = asked.seen
-    return Answer(views.of_key(await _change(desk, asked, lambda keyring: keyring.revoke(asked.path["name"], seen))))
+    revoked = await _change(desk, asked, lambda keyring: keyring.revoke(asked.path["name"], seen))
+    return Answer(await _shown(desk, revoked))
 
 
 async def _look(desk: Desk, asked: Asked, work: Callable[[Keyring], Found]) -> Found:
@@ -66,6 +68,16 @@ async def _look(desk: Desk, asked: Asked, work: Callable[[Keyring], Found]) -> F
     if desk.archive is None:
         return work(held_by(Nowhere()))
     return await desk.shelves(lambda shelves: work(held_by(shelves.keys)))
+
+
+async def _with_use(desk: Desk, found: Sequence[Listed]) -> list[Json]:
+    """Keys, with what their budgets have used; null where there is no budget, or no database that would know."""
+    budgets = {each.name: each.key.budget for each in found if each.key is not None and each.key.budget is not None}
+    use: Mapping[str, Used] = {}
+    if budgets and desk.archive is not None:
+        use = await desk.shelves(lambda shelves: used(shelves.ledger, budgets, desk.now()))
+    told = {name: views.of_used(each) for name, each in use.items()}
+    return [{**views.of_key(each), "budget_used": told.get(each.name)} for each in found]
 
 
 async def _change(desk: Desk, asked: Asked, work: Callable[[Keyring], Found]) -> Found:
@@ -83,8 +95,19 @@ def _keyring(desk: Desk, asked: Asked, deeds: list[Deed]) -> Callable[[KeyStore]
     return lambda store: Keyring(store, snapshot, desk.now, actor, deeds.append)
 
 
-def _told(listed: Listed) -> Answer:
-    return Answer(views.of_key(listed), headers=_tag(listed))
+async def _shown(desk: Desk, listed: Listed) -> Json:
+    [said] = await _with_use(desk, [listed])
+    return said
+
+
+async def _told(desk: Desk, listed: Listed) -> Answer:
+    return Answer(await _shown(desk, listed), headers=_tag(listed))
+
+
+async def _told_once(desk: Desk, made: Made, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """With the key itself."""
+    said = {**await _shown(desk, made.listed), "key": made.key.reveal()}
+    return Answer(said, status, {**(headers or {}), **_tag(made.listed)})
 
 
 def _tag(listed: Listed) -> dict[str, str]:
