@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from secrets import token_urlsafe
 
 import uvloop
 from rich.console import Console
@@ -19,7 +21,7 @@ from gateway.config.addresses import is_loopback
 from gateway.config.environment import Found
 from gateway.config.read import ConfigError
 from gateway.config.resolve import Loaded
-from gateway.config.snapshot import Snapshot
+from gateway.config.snapshot import PERMISSIONS, Admin, AdminToken, Snapshot
 
 ALONE = (
     "--workers above 1 needs Redis or Valkey: if each worker counted for itself, limits would be multiplied.\n"
@@ -39,6 +41,9 @@ def run(config: Path | None, *, host: str | None, port: int | None, workers: int
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
+    token = ""
+    if config is None:
+        loaded, token = _managed(loaded)
     loaded = _listening_on(loaded, host, port)
     snapshot, where = loaded.snapshot, loaded.snapshot.server
     if _is_open(snapshot):
@@ -55,7 +60,7 @@ def run(config: Path | None, *, host: str | None, port: int | None, workers: int
 
     def greet() -> None:
         if worker is None and (human or (config is None and not as_json)):
-            _greet(Console(highlight=False), snapshot, found, address[1])
+            _greet(Console(highlight=False), snapshot, found, address[1], token)
 
     if workers > 1 and worker is None:
         return supervise(workers, listening, human=human, greet=greet)
@@ -70,6 +75,13 @@ def _listening_on(loaded: Loaded, host: str | None, port: int | None) -> Loaded:
     written = loaded.snapshot.server
     chosen = replace(written, host=host or written.host, port=written.port if port is None else port)
     return replace(loaded, snapshot=replace(loaded.snapshot, server=chosen))
+
+
+def _managed(loaded: Loaded) -> tuple[Loaded, str]:
+    """Without a file there is no admin token either: one is made for as long as this process lives."""
+    token = token_urlsafe(18)
+    admin = Admin(tokens=(AdminToken("local", sha256(token.encode()).digest(), frozenset(PERMISSIONS)),))
+    return replace(loaded, snapshot=replace(loaded.snapshot, admin=admin)), token
 
 
 def _is_open(snapshot: Snapshot) -> bool:
@@ -91,9 +103,14 @@ def _once_more(config: Path, host: str | None, port: int | None) -> Loaded:
     return loaded
 
 
-def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], port: int) -> None:
-    """What was found, and a first call to try."""
-    console.print(f"[bold]gateway[/bold] on http://{snapshot.server.host}:{port}")
+def _greet(console: Console, snapshot: Snapshot, found: tuple[Found, ...], port: int, token: str) -> None:
+    """What was found, where the dashboard is, and a first call to try."""
+    address = f"http://{snapshot.server.host}:{port}"
+    console.print(f"[bold]gateway[/bold] on {address}")
+    if snapshot.admin.tokens:
+        console.print(f"[bold]dashboard[/bold] on {address}/dashboard")
+    if token:
+        console.print(f"  sign in with {token}, which is valid until the gateway stops", soft_wrap=True)
     for each in found:
         console.print(f"  {each}", markup=False)
     model = next(iter(snapshot.models), "echo")
