@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.reach import is_refused, leads_nowhere_good, resolves_to_refused
+from gateway.admin.reach import leads_nowhere_good, resolves_to_refused
+from gateway.core.addresses import is_refused
 
 METADATA = [
     *("169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "::ffff:169.254.169.254"),
@@ -19,7 +20,7 @@ METADATA = [
 
 PROVIDERS = [
     *("127.0.0.1", "::1", "localhost", "10.0.0.5", "192.168.1.20", "172.16.0.1", "fd12::1", "ollama", "vllm.internal"),
-    *("api.openai.com", "8.8.8.8", "2606:4700::1111"),
+    *("api.openai.com", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"),
 ]
 
 

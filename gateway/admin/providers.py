@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from gateway.admin.provider_list import Checks, Listed, declared, made, place_of
 from gateway.admin.provider_overlay import Opens, closed, laid_over, opened
-from gateway.admin.reach import REFUSED, Resolve, addresses, host_of, resolves_to_refused
+from gateway.admin.reach import Resolve, addresses, host_of, resolves_to_refused
 from gateway.admin.service import Changed, Declared, Missing, NoDatabase, NotDone, Seen, Stale, Taken, patched
 from gateway.admin.wanted import Fault, Unreadable
 from gateway.admin.wanted_provider import (
@@ -41,6 +41,7 @@ from gateway.config.complaints import did_you_mean, quoted
 from gateway.config.resolve import Loaded
 from gateway.config.snapshot import Provider
 from gateway.config.spec import ProviderSpec
+from gateway.core.addresses import REFUSED
 from gateway.core.deed import Actor, Change, Deed, changes
 from gateway.core.made_provider import KeptTest, MadeProvider
 from gateway.core.secret import Secret

@@ -1,12 +1,12 @@
 """
-Where a provider made at run time may not be: addresses that no provider has, and that give machines away.
+Where a provider made at run time may not be: at addresses that no provider has (`gateway.core.addresses`).
 
 Whoever may make providers may have the gateway ask any server that it reaches, and sees what it answers: that is what a
-provider is. This machine and private networks are allowed, of every type, for there are Ollama, vLLM and gateways of
-one's own; to allow them to some types only would stop nobody. What is refused is what is never a provider: link-local
-addresses, where clouds have their metadata services, and those of such services that have an address elsewhere.
+provider is. This machine and private networks are allowed, of every type: to allow them to some types only would stop
+nobody.
 
-A name may lead elsewhere once it was looked at, so looking at names stops mistakes, and not whoever owns the name.
+Looking at names tells of mistakes, in time and in words. A name may lead elsewhere once it was looked at: whoever owns
+it is stopped where sockets are opened, by `gateway.upstream.transport`.
 
 https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
@@ -15,29 +15,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address
 from urllib.parse import urlsplit
 
-Address = IPv4Address | IPv6Address
+from gateway.core.addresses import Address, is_refused
 
 Resolve = Callable[[str], Iterable[str]]
 """The addresses of a host. Blocks. Raises OSError or UnicodeError."""
-
-REFUSED = "leads to an address that is no provider's: link-local, the metadata service of a cloud, or none at all"
-
-NEVER = tuple(
-    ip_network(block)
-    for block in (
-        "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
-        "100.100.100.200/32",  # https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata
-        "168.63.129.16/32",  # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
-        "192.0.0.192/32",  # Oracle's, of old
-        "::/128", "fe80::/10", "ff00::/8",
-        "fd00:ec2::/32",  # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
-        "fd20:ce::254/128",  # https://cloud.google.com/compute/docs/metadata/querying-metadata
-        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32",  # IPv4 in other clothes: NAT64, 6to4, Teredo
-    )
-)  # fmt: skip
 
 NAMES = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
@@ -69,13 +53,6 @@ def resolves_to_refused(host: str, resolve: Resolve) -> bool:
 def addresses(host: str) -> list[str]:
     """What the system resolves a host to."""
     return [str(place[0]) for *_, place in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
-
-
-def is_refused(address: Address) -> bool:
-    """Whether this is one of these addresses."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in block for block in NEVER)
 
 
 def _written(host: str) -> Address | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.admin.reach import REFUSED, host_of, leads_nowhere_good
+from gateway.admin.reach import host_of, leads_nowhere_good
 from gateway.admin.wanted import Fault, Unreadable, node
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, quoted, spell
 from gateway.config.fill import Filler
@@ -19,6 +19,7 @@ from gateway.config.resolve import Loaded, resolve
 from gateway.config.spec import ProviderSpec, Spec
 from gateway.config.values import word
 from gateway.config.vendor_table import VENDORS
+from gateway.core.addresses import REFUSED
 from gateway.core.made_provider import MadeProvider
 from gateway.core.secret import Secret
 from gateway.store.sealed import Place

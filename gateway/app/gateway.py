@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -48,9 +48,6 @@ EVENTS = {EJECTED: "target_ejected", WELL: "target_well"}
 
 SHARED_WITHIN = 1.0
 """Seconds that a start waits for Redis, where replicas share their limits through it."""
-
-ENDED_WITHIN = 1.0
-"""Seconds that the end waits for calls that have been cancelled."""
 
 LISTS_WITHIN = 3.0
 """Seconds that a start waits for providers to list their models, where the configuration publishes those."""
@@ -145,16 +142,8 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._last_call()
         self._batch.flush()
         await self.live.house.aclose()
-
-    async def _last_call(self) -> None:
-        """Calls that the server has cancelled take some turns of the loop to end, and belong into the books as well."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ENDED_WITHIN):
-                while self.metrics.calls_under_way:  # noqa: ASYNC110  it takes a few milliseconds, once
-                    await asyncio.sleep(0.005)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -30,6 +30,8 @@ another machine tells nobody of changes.
 FIXED: tuple[tuple[str, Callable[[Snapshot], object]], ...] = (
     ("server.host", lambda snapshot: snapshot.server.host),
     ("server.port", lambda snapshot: snapshot.server.port),
+    ("server.drain", lambda snapshot: snapshot.server.drain),
+    ("server.max_connections", lambda snapshot: snapshot.server.max_connections),
     ("state", lambda snapshot: snapshot.state),
 )
 """What is only looked at when the gateway starts."""

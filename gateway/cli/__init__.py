@@ -11,6 +11,27 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli.options import (
+    AsJson,
+    BudgetTokens,
+    BudgetUsd,
+    ChunkDelay,
+    Concurrent,
+    Config,
+    Every,
+    Expires,
+    Fail,
+    FirstTokenDelay,
+    Kept,
+    Models,
+    Name,
+    Names,
+    Port,
+    Priority,
+    Rpm,
+    Tpm,
+    flag,
+)
 
 cli = typer.Typer(
     name="gateway",
@@ -20,25 +41,26 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-providers = typer.Typer(help="The providers: which there are, whether they are well, which models they list.")
-cli.add_typer(providers, name="providers", no_args_is_help=True)
+BEGIN, RUN, MANAGE, ELSE = "To begin", "To run it", "To manage it", "To move here, and for drills"
+"""What commands are for: the parts of `gateway --help`."""
 
-keys = typer.Typer(help="The keys of clients: those of the configuration, and those made at run time.")
-cli.add_typer(keys, name="keys", no_args_is_help=True)
 
-secrets = typer.Typer(help="What encrypts the secrets of providers that were made at run time.")
-cli.add_typer(secrets, name="secrets", no_args_is_help=True)
+def _group(name: str, words: str, part: str) -> typer.Typer:
+    """A command with commands of its own."""
+    group = typer.Typer(help=words)
+    cli.add_typer(group, name=name, no_args_is_help=True, rich_help_panel=part)
+    return group
 
-importing = typer.Typer(help="What you have in LiteLLM: its configuration, its keys.")
-cli.add_typer(importing, name="import", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of text.")]
-
-Config = Annotated[Path | None, typer.Option(help="A YAML file. Without one, providers are found in the environment.")]
+providers = _group("providers", "Which providers there are, whether they are well, which models they list.", RUN)
+keys = _group("keys", "The keys of clients: those of the configuration, and those made at run time.", MANAGE)
+secrets = _group("secrets", "What encrypts the secrets of providers that were made at run time.", MANAGE)
+importing = _group("import", "Bring what you have in LiteLLM: its configuration, its keys.", ELSE)
 
 
 def main() -> None:
-    cli()
+    """Runs the command that was typed. However it was started, it calls itself by one name."""
+    cli(prog_name="gateway")
 
 
 def _version(wanted: bool) -> None:
@@ -50,31 +72,56 @@ def _version(wanted: bool) -> None:
 @cli.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Print the version.")
     ] = False,
 ) -> None:
     pass
 
 
-@cli.command()
-def serve(
-    config: Config = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on, instead of server.host.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port, instead of server.port.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that answer calls; above 1, limits need Redis.")] = 1,
+@cli.command(rich_help_panel=BEGIN)
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="Where to. What is there is never overwritten.")
+    ] = Path("gateway.yaml"),
     as_json: AsJson = False,
 ) -> None:
-    """Run the gateway."""
-    from gateway.cli.serve import run
+    """Write a configuration to begin with, from what is found in the environment, and a first key."""
+    from gateway.cli.init import run
 
-    raise typer.Exit(run(config, host=host, port=port, workers=workers, as_json=as_json))
+    raise typer.Exit(run(file, as_json=as_json))
 
 
-@cli.command()
+@cli.command(rich_help_panel=BEGIN)
+def demo(
+    port: Port = 4000,
+    fail: Fail = None,
+    first_token_delay: FirstTokenDelay = None,
+    chunk_delay: ChunkDelay = "20ms",
+    print_config: Annotated[
+        bool, flag("--print-config", "Print its configuration, to begin one of your own with.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gateway in front of simulated providers, and show what to try."""
+    from gateway.cli.demo import run
+
+    raise typer.Exit(
+        run(
+            port,
+            fail=fail or [],
+            first_token_delay=first_token_delay,
+            chunk_delay=chunk_delay,
+            print_config=print_config,
+            as_json=as_json,
+        )
+    )
+
+
+@cli.command(rich_help_panel=BEGIN)
 def check(
-    file: Annotated[Path, typer.Argument(help="The configuration to check.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The configuration to check: ours, or LiteLLM's.")],
     online: Annotated[
-        bool, typer.Option("--online", help="Also ask the providers whether they list the models that are named.")
+        bool, flag("--online", "Also ask the providers whether they list the models that are named.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,20 +131,39 @@ def check(
     raise typer.Exit(run(file, online=online, as_json=as_json))
 
 
-@cli.command()
-def explain(
-    model: Annotated[str, typer.Argument(help="A public name, as clients ask for it.")],
+@cli.command(rich_help_panel=RUN)
+def serve(
     config: Config = None,
-    key: Annotated[str | None, typer.Option(help="The name of a key, to see whether it may use the model.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The address to listen on, instead of server.host.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The port, instead of server.port.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that answer calls. More than one needs Redis.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run the gateway."""
+    from gateway.cli.serve import run
+
+    raise typer.Exit(run(config, host=host, port=port, workers=workers, as_json=as_json))
+
+
+@cli.command(rich_help_panel=RUN)
+def explain(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A public name, as clients ask for it.")],
+    config: Config = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of a key, to see whether it may use the model.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show where a call would go, and why."""
     from gateway.cli.explain import run
 
     raise typer.Exit(run(model, config=config, key=key, as_json=as_json))
-
-
-Names = Annotated[list[str] | None, typer.Argument(help="Names of providers; all, if none is given.")]
 
 
 @providers.command("list")
@@ -113,7 +179,8 @@ def providers_test(
     names: Names = None,
     config: Config = None,
     model: Annotated[
-        str | None, typer.Option(help="Test by a call to this model, for one token. Otherwise nothing is spent.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Test by a call to this model, for one token. Otherwise nothing is spent."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -131,22 +198,18 @@ def providers_models(names: Names = None, config: Config = None, as_json: AsJson
     raise typer.Exit(show_models(config, names or [], as_json=as_json))
 
 
-Name = Annotated[str, typer.Argument(help="How the key is called in logs, metrics and the ledger.")]
-Kept = Annotated[Path | None, typer.Option("--config", help="The configuration that names the database.")]
-
-
 @keys.command("create")
 def keys_create(
     name: Name,
-    models: Annotated[list[str] | None, typer.Option(help="Names or patterns, such as gpt-4o,claude-*; all.")] = None,
-    rpm: Annotated[str | None, typer.Option(help="Requests a minute, such as 600.")] = None,
-    tpm: Annotated[str | None, typer.Option(help="Tokens a minute, such as 1M.")] = None,
-    concurrent: Annotated[str | None, typer.Option(help="Calls at once, such as 40.")] = None,
-    budget_usd: Annotated[str | None, typer.Option(help="US dollars in each window, such as 50.")] = None,
-    budget_tokens: Annotated[str | None, typer.Option(help="Tokens in each window, such as 10M.")] = None,
-    every: Annotated[str | None, typer.Option(help="The window of the budget: hour, day, week or month.")] = None,
-    expires: Annotated[str | None, typer.Option(help="A date or a time, such as 2027-01-01.")] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high: who is let in under overload.")] = None,
+    models: Models = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    every: Every = None,
+    expires: Expires = None,
+    priority: Priority = None,
     config: Kept = None,
     as_json: AsJson = False,
 ) -> None:
@@ -155,6 +218,28 @@ def keys_create(
 
     options = Options(models or [], rpm, tpm, concurrent, budget_usd, budget_tokens, every, expires, priority)
     raise typer.Exit(create(config, name, options, as_json=as_json))
+
+
+@keys.command("update")
+def keys_update(
+    name: Name,
+    models: Models = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    every: Every = None,
+    expires: Expires = None,
+    priority: Priority = None,
+    config: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a key may do. `none` takes a bound away; --every none the whole budget."""
+    from gateway.cli.keys import Options, update
+
+    options = Options(models or [], rpm, tpm, concurrent, budget_usd, budget_tokens, every, expires, priority)
+    raise typer.Exit(update(config, name, options, as_json=as_json))
 
 
 @keys.command("list")
@@ -168,7 +253,9 @@ def keys_list(config: Kept = None, as_json: AsJson = False) -> None:
 @keys.command("rotate")
 def keys_rotate(
     name: Name,
-    overlap: Annotated[str, typer.Option(help="How long the old key stays valid; 0s ends it now.")] = "24h",
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old key stays valid; 0s ends it now.")
+    ] = "24h",
     config: Kept = None,
     as_json: AsJson = False,
 ) -> None:
@@ -196,8 +283,10 @@ def secrets_rotate(config: Kept = None, as_json: AsJson = False) -> None:
 
 @importing.command("litellm")
 def import_litellm(
-    file: Annotated[Path, typer.Argument(help="LiteLLM's config.yaml.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="A new file for it. Otherwise it is printed.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="LiteLLM's config.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="A new file for it. Otherwise it is printed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Convert LiteLLM's configuration, and tell line by line what is the same, changed, unsupported or refused."""
@@ -208,7 +297,10 @@ def import_litellm(
 
 @importing.command("litellm-keys")
 def import_litellm_keys(
-    file: Annotated[Path, typer.Argument(help="LiteLLM_VerificationToken, as CSV with a heading, or as JSON lines.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="LiteLLM_VerificationToken, as CSV with a heading, or as JSON lines."),
+    ],
     config: Kept = None,
     as_json: AsJson = False,
 ) -> None:
@@ -218,16 +310,18 @@ def import_litellm_keys(
     raise typer.Exit(run(file, config, as_json=as_json))
 
 
-@cli.command()
+@cli.command(rich_help_panel=MANAGE)
 def usage(
-    by: Annotated[str, typer.Option(help="key, model, provider, outcome, day or hour (UTC).")] = "key",
-    since: Annotated[str | None, typer.Option(help="How long ago, such as 24h, or a date. Whole hours count.")] = "7d",
-    until: Annotated[str | None, typer.Option(help="The same; without it, until now.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only this key's calls.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only calls to this public name.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Only calls that this provider served.")] = None,
+    by: Annotated[str, typer.Option(metavar="WORD", help="key, model, provider, outcome, day or hour (UTC).")] = "key",
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long ago, such as 24h, or a date. Whole hours count.")
+    ] = "7d",
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="The same; without it, until now.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="NAME", help="Only this key's calls.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Only calls to this public name.")] = None,
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="Only calls that this provider served.")] = None,
     config: Kept = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets: exact numbers.")] = False,
+    as_csv: Annotated[bool, flag("--csv", "For spreadsheets: exact numbers.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what calls came to: tokens and dollars, out of the ledger."""
@@ -237,47 +331,20 @@ def usage(
     raise typer.Exit(run(config, asked, as_csv=as_csv, as_json=as_json))
 
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")]
-Fail = Annotated[list[str] | None, typer.Option(help="STATUS:SHARE, such as 429:0.2; also reset, html, no-done, ...")]
-FirstTokenDelay = Annotated[str | None, typer.Option(help="Such as 300ms.")]
-ChunkDelay = Annotated[str | None, typer.Option(help="Such as 10ms.")]
-
-
-@cli.command()
-def demo(
-    port: Port = 4000,
-    fail: Fail = None,
-    first_token_delay: FirstTokenDelay = None,
-    chunk_delay: ChunkDelay = "20ms",
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print its configuration, to begin one of your own with.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run the gateway in front of simulated providers, and show what to try."""
-    from gateway.cli.demo import run
-
-    raise typer.Exit(
-        run(
-            port,
-            fail=fail or [],
-            first_token_delay=first_token_delay,
-            chunk_delay=chunk_delay,
-            print_config=print_config,
-            as_json=as_json,
-        )
-    )
-
-
-@cli.command()
+@cli.command(rich_help_panel=ELSE)
 def simulate(
-    type: Annotated[str, typer.Option(help="The provider type to play, such as anthropic.")] = "openai",
+    type: Annotated[str, typer.Option(metavar="TYPE", help="The provider type to play, such as anthropic.")] = "openai",
     port: Port = 8080,
     fail: Fail = None,
     first_token_delay: FirstTokenDelay = None,
     chunk_delay: ChunkDelay = None,
-    cut_after: Annotated[int | None, typer.Option(min=0, help="Close the connection after this many chunks.")] = None,
-    stall_after: Annotated[int | None, typer.Option(min=0, help="Go silent after this many chunks.")] = None,
+    cut_after: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Close the connection after this many chunks.")
+    ] = None,
+    stall_after: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Go silent after this many chunks.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Play a provider, with its faults, for drills and tests."""
     from gateway.cli.simulate import run
@@ -291,5 +358,6 @@ def simulate(
             chunk_delay=chunk_delay,
             cut_after=cut_after,
             stall_after=stall_after,
+            as_json=as_json,
         )
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
-import orjson
 from rich.console import Console
 
-from gateway.cli.configuration import complain
+from gateway.cli.configuration import complain, configured
+from gateway.cli.telling import counted, print_json
 from gateway.config.complaints import Complaint
 from gateway.config.doubts import doubts
 from gateway.config.read import ConfigError
-from gateway.config.resolve import Loaded, load_all
+from gateway.config.resolve import Loaded
 from gateway.config.unpriced import unpriced
 
 
@@ -25,20 +24,23 @@ def run(file: Path, *, online: bool = False, as_json: bool) -> int:
     serves, does not make a file wrong.
     """
     try:
-        loaded = load_all(file, os.environ)
+        loaded, _ = configured(file)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
     warnings = unpriced(loaded.spec, loaded.snapshot, loaded.review) + (_asked(loaded) if online else ())
     if as_json:
         told = {"ok": True, "complaints": [], "warnings": [asdict(warning) for warning in warnings]}
-        print(orjson.dumps(told).decode())
+        print_json(told)
         return 0
     for warning in warnings:
         Console(highlight=False, markup=False).print(f"{warning} (warning)", style="yellow", soft_wrap=True)
     snapshot = loaded.snapshot
     models = len(snapshot.models) + len(snapshot.patterns)
-    counts = f"{len(snapshot.providers)} providers, {models} models, {len(snapshot.keys)} keys"
+    counts = ", ".join(
+        counted(number, noun)
+        for number, noun in ((len(snapshot.providers), "provider"), (models, "model"), (len(snapshot.keys), "key"))
+    )
     Console(highlight=False).print(f"[green]{file} is good[/green]: {counts}.", soft_wrap=True)
     return 0
 

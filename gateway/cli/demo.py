@@ -15,7 +15,8 @@ import uvloop
 
 from gateway.cli.demo_configuration import CREDENTIAL, KEYS, TEXT, filled
 from gateway.cli.demo_tour import Tour, show, show_json
-from gateway.cli.serving import NotListening, listening_on, serve_until_stopped, sorry
+from gateway.cli.serving import NotListening, listening_on, serve_until_stopped
+from gateway.cli.telling import refuse
 from gateway.config.resolve import load_all
 from gateway.config.vendor_table import VENDORS
 from gateway.simulator.faults import Faults, Unreadable, read
@@ -60,11 +61,11 @@ def run(
     try:
         faults = read(fail=fail, first_token_delay=first_token_delay, chunk_delay=chunk_delay)
     except Unreadable as error:
-        return sorry(str(error), 2)
+        return refuse(str(error), 2, as_json=as_json)
     try:
         listening = listening_on(HOST, port)
     except NotListening as error:
-        return sorry(f"{error} Choose a free port with `--port`, or any with `--port 0`.")
+        return refuse(f"{error} Choose a free port with `--port`, or any with `--port 0`.", as_json=as_json)
     with (
         TemporaryDirectory(prefix="gateway-demo-") as folder,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
-
-import orjson
 
 from gateway.app import now
 from gateway.cli.configuration import complain, configured
@@ -14,19 +11,17 @@ from gateway.cli.explained import show
 from gateway.cli.explanation import DEFAULT, Explanation, explain, is_complete
 from gateway.cli.live import look
 from gateway.cli.providers import look_at_all
-from gateway.cli.serving import sorry
+from gateway.cli.telling import print_json, refuse
 from gateway.cli.way import View
 from gateway.config.complaints import ConfigError, did_you_mean, quoted
 from gateway.config.discovered import with_discovered
-from gateway.config.environment import NAME, as_text
-from gateway.config.resolve import Loaded, load_all, loads_all
 from gateway.config.snapshot import Key, Snapshot
 
 
 def run(name: str, *, config: Path | None, key: str | None, as_json: bool) -> int:
     """Prints where a call for this public name would go. Returns the exit status: 1 for a name that is not there."""
     try:
-        loaded = _loaded(config)
+        loaded, _ = configured(config)
     except ConfigError as error:
         complain(error, as_json=as_json)
         return 1
@@ -34,21 +29,13 @@ def run(name: str, *, config: Path | None, key: str | None, as_json: bool) -> in
         view = View(loaded.snapshot, loaded.spec, look(loaded.snapshot))
         explanation = _explained(name, view, _key(key, loaded.snapshot))
     except LookupError as error:
-        return _not_there(str(error.args[0]), as_json=as_json)
+        return refuse(str(error.args[0]), as_json=as_json)
     if as_json:
         live = {"url": view.live.url, "unknown": view.live.unknown}
-        print(orjson.dumps({"ok": True, **asdict(explanation), "live": live}).decode())
+        print_json({"ok": True, **asdict(explanation), "live": live})
     else:
         show(explanation, view.live)
     return 0
-
-
-def _loaded(config: Path | None) -> Loaded:
-    """The configuration, with what was written. Raises ConfigError."""
-    if config is not None:
-        return load_all(config, os.environ)
-    _, found = configured(None)
-    return loads_all(as_text(found), name=NAME, environ=os.environ)
 
 
 def _key(name: str | None, snapshot: Snapshot) -> Key | None:
@@ -90,10 +77,3 @@ def _unknown(name: str, snapshot: Snapshot) -> str:
         return "there is no default model; set default_model in the configuration."
     names = [*snapshot.models, *(f"{prefix}*{suffix}" for prefix, suffix, _ in snapshot.patterns)]
     return f"there is no model {quoted(name)}{did_you_mean(name, names)}. There are: {', '.join(names) or 'none'}."
-
-
-def _not_there(message: str, *, as_json: bool) -> int:
-    if not as_json:
-        return sorry(message)
-    print(orjson.dumps({"ok": False, "error": message}).decode())
-    return 1

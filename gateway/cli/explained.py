@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.explanation import Access, Explanation, Kind, Meaning, Settings
-from gateway.cli.live import STATES, Live
-from gateway.cli.providers import UNFOLDED
+from gateway.cli.live import STATES, STYLES, Live
+from gateway.cli.tables import UNFOLDED
+from gateway.cli.telling import an
 from gateway.cli.way import Case, Detour, Stage, Stop
 from gateway.config.complaints import quoted
 from gateway.config.snapshot import OnHangup, Strategy, Unsupported
@@ -71,8 +72,6 @@ LIMITS = {
 }
 """What a key's limits leave room for."""
 
-STYLES = {STATES[Standing.READY]: "green", STATES[Standing.COOLING_DOWN]: "yellow", STATES[Standing.EJECTED]: "red"}
-
 
 def show(explanation: Explanation, live: Live) -> None:
     """Prints it: the name, who may use it, the way in a few sentences, each target, and the settings."""
@@ -129,7 +128,7 @@ def _who(explanation: Explanation) -> str:
 def _within(key: Access) -> str:
     """What its limits leave room for."""
     said = [LIMITS[name].format(most) for name, most in key.limits.items()]
-    every = f" a {key.budget['every']}" if key.budget else ""
+    every = f" {an(key.budget['every'])}" if key.budget else ""
     said += [_dollars(key.budget["usd"]) + every] if "usd" in key.budget else []
     said += [f"{key.budget['tokens']:,} tokens{every}"] if "tokens" in key.budget else []
     return f", within {', '.join(said)}" if said else ""

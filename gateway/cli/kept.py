@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
 from gateway.admin.service import NotDone
 from gateway.admin.wanted import Unreadable
-from gateway.cli.configuration import complain
-from gateway.cli.serving import sorry
+from gateway.cli.configuration import complain, configured
+from gateway.cli.telling import refuse
 from gateway.config.complaints import ConfigError
-from gateway.config.resolve import Loaded, load_all
-from gateway.core.call import Json
+from gateway.config.resolve import Loaded
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAway, DatabaseRefused
 
@@ -54,25 +50,13 @@ def run(
         return 1
     except Unreadable as error:
         faults = [f"{name(path)}: {message}" if path else message for path, message in error.faults]
-        return told(("; " if as_json else "\ngateway: ").join(faults), 2, as_json=as_json)
+        return refuse(("; " if as_json else "\ngateway: ").join(faults), 2, as_json=as_json)
     except DatabaseRefused as error:
-        return told(str(error), as_json=as_json)
+        return refuse(str(error), as_json=as_json)
     except DatabaseAway as error:
-        return told(f"The database cannot be asked now: {error}", as_json=as_json)
+        return refuse(f"The database cannot be asked now: {error}", as_json=as_json)
     except (NoDatabase, NotDone) as error:
-        return told(str(error), as_json=as_json)
-
-
-def told(message: str, status: int = 1, *, as_json: bool) -> int:
-    """Tells why a command does not do what it should. Returns the exit status."""
-    if not as_json:
-        return sorry(message, status)
-    print_json({"ok": False, "error": message})
-    return status
-
-
-def print_json(content: Json) -> None:
-    print(orjson.dumps(content).decode())
+        return refuse(str(error), as_json=as_json)
 
 
 @contextmanager
@@ -82,7 +66,7 @@ def _opened(config: Path | None, may_make: bool) -> Iterator[tuple[Loaded, Datab
             f"The ledger and the keys made at run time are in a database: name the configuration with "
             f"--config FILE. If it has none yet, {HOW}"
         )
-    loaded = load_all(config, os.environ)
+    loaded, _ = configured(config)
     url = loaded.snapshot.state.database
     if url is None:
         raise NoDatabase(f"{config} names no database, so nothing is kept: {HOW}")

@@ -7,7 +7,7 @@ import pwd
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from gateway.admin.wanted import Fault, Unreadable
 from gateway.app import now
 from gateway.cli import kept
 from gateway.cli.tables import Cell, show
+from gateway.cli.telling import an, print_json, refuse
 from gateway.config import values
 from gateway.config.complaints import quoted
 from gateway.config.resolve import Loaded
@@ -50,6 +51,9 @@ FIELDS = {
 STYLES = {"valid": "green", "unreadable": "red", "shadowed": "yellow"}
 """What is over needs no colour."""
 
+NOTHING = "none"
+"""Typed in the place of a value: the field is taken out of the key."""
+
 HEADINGS = ("name", "key", "models", "limits", "budget", "expires", "state", "declared")
 
 
@@ -68,20 +72,30 @@ class Options(NamedTuple):
 
     def written(self, name: str) -> dict[str, Any]:
         """The entry of a configuration that would say the same."""
+        return {"name": name, **self.patch()}
+
+    def patch(self) -> dict[str, Any]:
+        """What they change of a key: a JSON merge patch (RFC 7396)."""
         limits = {
             "requests_per_minute": self.rpm,
             "tokens_per_minute": self.tpm,
             "concurrent_requests": self.concurrent,
         }
         budget = {"usd": self.budget_usd, "tokens": self.budget_tokens, "every": self.every}
-        return {
-            "name": name,
-            "models": [model.strip() for models in self.models for model in models.split(",")],
-            "limits": limits,
-            "budget": budget if any(value is not None for value in budget.values()) else None,
-            "expires": self.expires,
-            "priority": self.priority,
-        }
+        return _given(
+            {
+                "models": [model.strip() for models in self.models for model in models.split(",")] or None,
+                "limits": _given(limits) or None,
+                "budget": NOTHING if self.every == NOTHING else _given(budget) or None,
+                "expires": self.expires,
+                "priority": self.priority,
+            }
+        )
+
+
+def _given(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was not typed, and with null for what is to be taken away."""
+    return {name: None if value == NOTHING else value for name, value in typed.items() if value is not None}
 
 
 def create(config: Path | None, name: str, options: Options, *, as_json: bool) -> int:
@@ -100,9 +114,26 @@ def list_all(config: Path | None, *, as_json: bool) -> int:
     def work(keyring: Keyring) -> int:
         found = keyring.list()
         if as_json:
-            kept.print_json({"ok": True, "keys": [views.of_key(each) for each in found]})
+            print_json({"ok": True, "keys": [views.of_key(each) for each in found]})
         else:
-            show(HEADINGS, map(_row, found))
+            show(HEADINGS, map(_row, found), whole=("key",))
+        return 0
+
+    return _run(config, work, as_json=as_json)
+
+
+def update(config: Path | None, name: str, options: Options, *, as_json: bool) -> int:
+    """Changes what a key may do. Returns the exit status."""
+    patch = options.patch()
+    if not patch:
+        return refuse("Say what is to change, such as `--rpm 600`; `--rpm none` takes it away.", 2, as_json=as_json)
+
+    def work(keyring: Keyring) -> int:
+        changed = keyring.edit(name, patch)
+        if as_json:
+            print_json({"ok": True, **views.of_key(changed)})
+        else:
+            show(HEADINGS, [_row(changed)], whole=("key",))
         return 0
 
     return _run(config, work, as_json=as_json)
@@ -132,7 +163,7 @@ def revoke(config: Path | None, name: str, *, as_json: bool) -> int:
     def work(keyring: Keyring) -> int:
         ended = keyring.revoke(name)
         if as_json:
-            kept.print_json({"ok": True, **views.of_key(ended)})
+            print_json({"ok": True, **views.of_key(ended)})
         else:
             print(f"The key {quoted(name)} is revoked. Its name is not given again.")
         return 0
@@ -163,7 +194,7 @@ def _option(field: str) -> str:
 def _print_made(made: Made, *, as_json: bool) -> None:
     """The key, and nothing else, goes to standard output, where a script takes it from."""
     if as_json:
-        kept.print_json({"ok": True, **views.of_made(made)})
+        print_json({"ok": True, **views.of_made(made)})
         return
     print(made.key.reveal(), flush=True)
     print(ONCE, file=sys.stderr)
@@ -198,6 +229,4 @@ def _budget(key: Key) -> str:
         return ""
     usd = "" if key.budget.usd_micros is None else f"${dollars(key.budget.usd_micros):,.15g}"
     tokens = "" if key.budget.tokens is None else f"{key.budget.tokens:,} tokens"
-    return (
-        f"{' and '.join(filter(None, (usd, tokens)))} a{'n' if key.budget.every == 'hour' else ''} {key.budget.every}"
-    )
+    return f"{' and '.join(filter(None, (usd, tokens)))} {an(key.budget.every)}"

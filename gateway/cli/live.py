@@ -38,6 +38,7 @@ STATES: Mapping[Standing, str] = {
 }
 """In words."""
 
+STYLES = {STATES[Standing.READY]: "green", STATES[Standing.COOLING_DOWN]: "yellow", STATES[Standing.EJECTED]: "red"}
 
 Place = tuple[str, str, str]
 """A target: the public model it stands in, its provider, and the provider's name for the model, as configured."""

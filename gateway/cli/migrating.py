@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.text import Text
 
+from gateway.cli.telling import print_json
 from gateway.config.complaints import Complaint, ConfigError
 from gateway.config.resolve import text_of
 from gateway.migrate.config import Converted, convert
@@ -35,7 +35,7 @@ def run(file: Path, out: Path | None, *, as_json: bool) -> int:
         return 1
     if as_json:
         told = {**summary(converted.report), "exports": dict(converted.exports), "config": converted.text}
-        print(orjson.dumps(told).decode())
+        print_json(told)
     else:
         if out is None:
             print(converted.text, end="", flush=True)

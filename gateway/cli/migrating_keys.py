@@ -10,6 +10,7 @@ from gateway.app import now
 from gateway.cli import kept
 from gateway.cli.keys import actor
 from gateway.cli.migrating import counts, print_lines, status, summary
+from gateway.cli.telling import counted, print_json
 from gateway.config.resolve import Loaded, text_of
 from gateway.core.deed import Deed
 from gateway.migrate.keys import against, read
@@ -30,11 +31,11 @@ def run(file: Path, config: Path | None, *, as_json: bool) -> int:
         for key in found.new:
             store.insert(key, Deed(now(), actor(), ACTION, key.name))
         if as_json:
-            kept.print_json({**summary(found.report), "new": [key.name for key in found.new]})
+            print_json({**summary(found.report), "new": [key.name for key in found.new]})
         else:
             console = Console(highlight=False)
             print_lines(found.report, console)
-            console.print(f"{len(found.new)} keys are new: {counts(found.report)}.", soft_wrap=True)
+            console.print(f"{counted(len(found.new), 'new key')}: {counts(found.report)}.", soft_wrap=True)
         return status(found.report)
 
     return kept.run(config, work, as_json=as_json, may_make=True)

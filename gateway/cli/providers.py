@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
 import uvloop
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gateway.app import account, clock
+from gateway.cli import tables
 from gateway.cli.configuration import complain, configured
-from gateway.cli.live import Live, look
+from gateway.cli.live import STYLES, Live, look
+from gateway.cli.telling import counted, print_json, refuse
 from gateway.config.complaints import ConfigError, did_you_mean, quoted
 from gateway.config.snapshot import Provider, Snapshot
 from gateway.upstream.diagnosis import Check
 from gateway.upstream.discovery import check
 
-UNFOLDED = 1000
-"""Columns of a table that nobody looks at: each row is one line, for `grep`."""
+HEADINGS = ("provider", "type", "base URL", "credentials", "public models", "state")
+
+BUILT_IN = "built in"
+"""In the place of an address: the gateway answers itself."""
 
 INACTIVE = "inactive: kept, tested, never routed to"
 
@@ -44,19 +45,9 @@ def show(config: Path | None, *, as_json: bool) -> int:
     live = look(snapshot)
     rows = [_described(provider, snapshot, live) for provider in snapshot.providers.values()]
     if as_json:
-        _print_json({"providers": rows})
+        print_json({"providers": rows})
         return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("provider", "type", "base URL", "credentials", "public models", "state"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        state = row["state"] or "-" if row["enabled"] else "inactive"
-        names = ", ".join(row["public_models"]) or "-"
-        table.add_row(row["provider"], row["type"], row["base_url"], row["credentials"], names, state)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = UNFOLDED
-    console.print(table)
+    tables.show(HEADINGS, map(_row, rows))
     return 0
 
 
@@ -66,7 +57,7 @@ def run_test(config: Path | None, names: list[str], *, model: str | None, as_jso
     if isinstance(found, int):
         return found
     if as_json:
-        _print_json({"ok": all(each.ok for _, each in found), "providers": [_told(*each) for each in found]})
+        print_json({"ok": all(each.ok for _, each in found), "providers": [_told(*each) for each in found]})
     else:
         width = max((len(provider.name) for provider, _ in found), default=0)
         console = Console(highlight=False)
@@ -82,7 +73,7 @@ def show_models(config: Path | None, names: list[str], *, as_json: bool) -> int:
         return found
     if as_json:
         rows = [{"provider": each.provider, "models": each.models, "error": each.error} for _, each in found]
-        _print_json({"providers": rows})
+        print_json({"providers": rows})
         return _status(found)
     console = Console(highlight=False, markup=False)
     for provider, each in found:
@@ -106,8 +97,7 @@ def _looked_at(config: Path | None, names: list[str], *, model: str | None, as_j
     for name in names:
         if name not in snapshot.providers:
             hint = did_you_mean(name, snapshot.providers)
-            print(f"gateway: there is no provider {quoted(name)}{hint}", file=sys.stderr)
-            return 2
+            return refuse(f"there is no provider {quoted(name)}{hint}", 2, as_json=as_json)
     chosen = [provider for name, provider in snapshot.providers.items() if not names or name in names]
     return list(zip(chosen, look_at_all(chosen, model), strict=True))
 
@@ -118,7 +108,7 @@ def look_at_all(providers: Collection[Provider], model: str | None = None) -> li
     async def look() -> list[Check]:
         return await asyncio.gather(*(check(account(provider), clock, model=model) for provider in providers))
 
-    waiting = Console(stderr=True, highlight=False).status(f"Asking {len(providers)} providers ...")
+    waiting = Console(stderr=True, highlight=False).status(f"Asking {counted(len(providers), 'provider')} ...")
     with waiting, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(look())
 
@@ -127,12 +117,19 @@ def _described(provider: Provider, snapshot: Snapshot, live: Live) -> dict[str, 
     return {
         "provider": provider.name,
         "type": provider.vendor.name,
-        "base_url": provider.base_url,
+        "base_url": None if provider.vendor.in_process else provider.base_url,
         "credentials": _credentials(provider),
         "enabled": provider.enabled,
         "public_models": sorted(_public_models(provider, snapshot)),
         "state": live.worst(provider.name),
     }
+
+
+def _row(said: dict[str, Any]) -> tuple[tables.Cell, ...]:
+    state = said["state"] or "-" if said["enabled"] else "inactive"
+    names = ", ".join(said["public_models"]) or "-"
+    where = said["base_url"] or BUILT_IN
+    return (said["provider"], said["type"], where, said["credentials"], names, Text(state, STYLES.get(state, "dim")))
 
 
 def _credentials(provider: Provider) -> str:
@@ -167,13 +164,9 @@ def _line(provider: Provider, each: Check, width: int) -> Text:
 def _counted(provider: Provider, each: Check) -> str:
     if each.models is None:
         return ""
-    count = f"{len(each.models)} model{'' if len(each.models) == 1 else 's'}"
+    count = counted(len(each.models), "model")
     return f"{count} that can be deployed" if provider.vendor.names_deployments else count
 
 
 def _status(found: Looked) -> int:
     return 0 if all(each.ok for _, each in found) else 1
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    print(orjson.dumps(content).decode())

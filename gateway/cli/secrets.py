@@ -11,6 +11,7 @@ from gateway.admin.rotation import rotate as rotate_all
 from gateway.app import now
 from gateway.cli import kept
 from gateway.cli.keys import actor
+from gateway.cli.telling import print_json, refuse
 from gateway.config.resolve import Loaded
 from gateway.store.database import Database
 from gateway.store.providers import Providers
@@ -25,9 +26,9 @@ def rotate(config: Path | None, *, as_json: bool) -> int:
         try:
             done = rotate_all(Providers(database), vault(loaded.snapshot.admin), actor(), now)
         except Locked as error:
-            return kept.told(str(error), as_json=as_json)
+            return refuse(str(error), as_json=as_json)
         if as_json:
-            kept.print_json({"ok": not done.failed, **asdict(done)})
+            print_json({"ok": not done.failed, **asdict(done)})
         else:
             _tell(done, bool(loaded.snapshot.admin.previous))
         return 1 if done.failed else 0

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from gateway.app import Source
 from gateway.cli.configuration import complain, configured
-from gateway.cli.serving import NotListening, listening_on, serve_until_stopped, sorry
+from gateway.cli.serving import NotListening, listening_on, serve_until_stopped
 from gateway.cli.supervisor import supervise
+from gateway.cli.telling import refuse
 from gateway.cli.worker import Worker
 from gateway.config.addresses import is_loopback
 from gateway.config.environment import Found
@@ -47,15 +48,15 @@ def run(config: Path | None, *, host: str | None, port: int | None, workers: int
     loaded = _listening_on(loaded, host, port)
     snapshot, where = loaded.snapshot, loaded.snapshot.server
     if _is_open(snapshot):
-        return sorry(OPEN.format(host=where.host))
+        return refuse(OPEN.format(host=where.host), as_json=as_json)
     if workers > 1 and snapshot.state.redis is None:
-        return sorry(ALONE, 2)
+        return refuse(ALONE, 2, as_json=as_json)
     human = sys.stdout.isatty() and not as_json
     worker = Worker.here()
     try:
         listening = listening_on(where.host, worker.port if worker else where.port, shared=worker is not None)
     except NotListening as error:
-        return sorry(str(error))
+        return refuse(str(error), as_json=as_json)
     address = listening.getsockname()
 
     def greet() -> None:

@@ -15,14 +15,23 @@ Cell = str | Text
 
 
 def show(
-    headings: Iterable[str], rows: Iterable[Iterable[Cell]], *, numbers: Iterable[str] = (), last: Iterable[Cell] = ()
+    headings: Iterable[str],
+    rows: Iterable[Iterable[Cell]],
+    *,
+    numbers: Iterable[str] = (),
+    whole: Iterable[str] = (),
+    last: Iterable[Cell] = (),
 ) -> None:
-    """Prints a table. `numbers` are the headings of columns to be aligned on the right; `last` is a row of sums."""
+    """Prints a table; `last` is a row of sums.
+
+    `numbers` are the headings of columns to be aligned on the right. Those, and what is in `whole`, are never broken
+    into lines.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    right = frozenset(numbers)
+    right, unbroken = frozenset(numbers), frozenset(whole)
     for heading in headings:
-        is_number = heading in right
-        table.add_column(heading, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number)
+        no_wrap = heading in right | unbroken
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left", no_wrap=no_wrap)
     for row in rows:
         table.add_row(*row)
     if last := tuple(last):

@@ -13,8 +13,8 @@ from gateway.admin.moments import told
 from gateway.admin.usage import Line, Usage, question, usage
 from gateway.app import now
 from gateway.cli import kept
-from gateway.cli.serving import sorry
 from gateway.cli.tables import show
+from gateway.cli.telling import counted, print_json, refuse
 from gateway.config.resolve import Loaded
 from gateway.core.money import MICROS_PER_DOLLAR
 from gateway.store.database import Database
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 def run(config: Path | None, asked: Asked, *, as_csv: bool, as_json: bool) -> int:
     """Prints what was used. Returns the exit status."""
     if as_csv and as_json:
-        return sorry("--csv and --json are two ways to print the same: choose one.", 2)
+        return refuse("--csv and --json are two ways to print the same: choose one.", 2, as_json=True)
 
     def look(_: Loaded, database: Database) -> int:
         by, *others = asked
@@ -61,7 +61,7 @@ def _print_csv(usage: Usage) -> None:
 
 
 def _print_json(usage: Usage) -> None:
-    kept.print_json({"ok": True, **views.of_usage(usage)})
+    print_json({"ok": True, **views.of_usage(usage)})
 
 
 COLUMNS = ("calls", "errors", "input", "output", "cached", "reasoning", "cost")
@@ -95,10 +95,7 @@ def _period(usage: Usage) -> str:
 
 def _notes(total: Line) -> Iterator[str]:
     if unpriced := total.spent.unpriced_calls:
-        yield f"{UNPRICED} It cost more: no price is known for {_calls(unpriced)}. Write `price` at their targets."
+        nobody = f"no price is known for {counted(unpriced, 'call')}"
+        yield f"{UNPRICED} It cost more: {nobody}. Write `price` at their targets."
     if estimated := total.spent.estimated_calls:
-        yield f"The tokens of {_calls(estimated)} are estimated: the provider did not report them."
-
-
-def _calls(count: int) -> str:
-    return "1 call" if count == 1 else f"{count:,} calls"
+        yield f"The tokens of {counted(estimated, 'call')} are estimated: the provider did not report them."

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from gateway.config.admin_spec import AdminSpec, AdminTokenSpec, KeyServiceSpec, KmsSpec
 from gateway.config.complaints import Review, Steps, quoted
+from gateway.config.famous import FAMOUS, is_famous
 from gateway.config.snapshot import PERMISSIONS, Admin, AdminToken, Key, Kms, Permission
 from gateway.core.secret import Secret
 
@@ -42,7 +43,9 @@ def _digest(written: AdminTokenSpec, path: Steps, review: Review) -> bytes | Non
     if not written.token:
         return None
     token = written.token.reveal()
-    if len(token) < SHORTEST:
+    if is_famous(token):
+        review.complain((*path, "token"), FAMOUS)
+    elif len(token) < SHORTEST:
         review.complain((*path, "token"), f"is shorter than {SHORTEST} characters; make one: openssl rand -hex 24")
     return sha256(token.encode()).digest()
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from gateway.config.addresses import is_loopback
 from gateway.config.complaints import Review, Steps, did_you_mean, quoted
+from gateway.config.famous import FAMOUS, is_famous
 from gateway.config.fill import empty_because
 from gateway.config.snapshot import Budget, Key
 from gateway.config.spec import BudgetSpec, KeySpec, LimitsSpec, Spec
@@ -14,11 +15,6 @@ from gateway.core.call import Limits
 
 SHORTEST = 16
 """Characters of a key that is typed into the file. Shorter ones are guessed."""
-
-EXAMPLES = frozenset(
-    ["sk-1234", "sk-12345", "sk-123456", "sk-1234567890", "changeme", "change-me", "password", "secret"]
-)
-"""What manuals print where a key goes, so that everyone knows it."""
 
 
 def resolve_keys(
@@ -98,8 +94,8 @@ def _check_budget(written: KeySpec, path: Steps, review: Review) -> None:
 
 
 def _check_strength(key: str, path: Steps, review: Review) -> None:
-    if key.lower() in EXAMPLES:
-        review.complain(path, "is a key that everyone knows from examples; make your own: openssl rand -hex 24")
+    if is_famous(key):
+        review.complain(path, FAMOUS)
     elif len(key) < SHORTEST and review.place(path).typed:
         review.complain(path, f"is shorter than {SHORTEST} characters; make a better one: openssl rand -hex 24")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway.config.admin import resolve_admin
 from gateway.config.complaints import Complaint, ConfigError, Review, Steps, did_you_mean
 from gateway.config.fallbacks import check_fallbacks, edges
+from gateway.config.famous import FAMOUS, is_famous
 from gateway.config.inherited import check_times
 from gateway.config.keys import check_host, resolve_keys
 from gateway.config.models import patterns, published, to_discover
@@ -79,7 +80,7 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     names = published(spec, providers, review)
     exact = {name: entry.model for name, entry in names.items() if "*" not in name}
     snapshot = Snapshot(
-        server=_server(spec),
+        server=_server(spec, review),
         providers=providers,
         models=exact,
         patterns=patterns(names),
@@ -105,8 +106,10 @@ def resolve(spec: Spec, vendors: Mapping[str, Vendor], review: Review, digest: s
     return replace(snapshot, keys=keys, admin=admin)
 
 
-def _server(spec: Spec) -> Server:
+def _server(spec: Spec, review: Review) -> Server:
     written = spec.server
+    if written.metrics_key and is_famous(written.metrics_key.reveal()):
+        review.complain(("server", "metrics_key"), FAMOUS)
     return Server(
         host=written.host,
         port=written.port,

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from gateway.config import values
 from gateway.config.addresses import redis_url
 from gateway.config.complaints import did_you_mean
-from gateway.config.keys import EXAMPLES, SHORTEST
+from gateway.config.famous import FAMOUS, is_famous
+from gateway.config.keys import SHORTEST
 from gateway.config.snapshot import Strategy
 from gateway.migrate import left_out
 from gateway.migrate.draft import Draft
@@ -135,8 +136,8 @@ def _verify(draft: Draft, wanted: Wanted, setting: Setting) -> None:
 
 def _master_key(draft: Draft, wanted: Wanted, setting: Setting) -> None:
     if not setting.text.startswith(VARIABLE):
-        if setting.text.lower() in EXAMPLES:
-            raise ValueError("is a key that everyone knows from examples; make your own: openssl rand -hex 24")
+        if is_famous(setting.text):
+            raise ValueError(FAMOUS)
         if len(setting.text) < SHORTEST:
             raise ValueError(
                 f"is shorter than {SHORTEST} characters, and can be guessed; make a better one: openssl rand -hex 24"

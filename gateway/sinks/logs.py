@@ -165,9 +165,18 @@ def _attempt(kept: Attempt, tried: Tried) -> Json:
 
 
 def _plainly(said: Json) -> bytes:
-    if said["event"] != "call":
-        rest = " ".join(f"{key}={value}" for key, value in said.items() if key not in ("time", "level", "event"))
-        return f"{said['time'][11:19]} {said['level']:<7} {said['event']} {rest}".encode()
+    line = _line_of_call(said) if said["event"] == "call" else _line_of_event(said)
+    if not line.isprintable():  # somebody's name for a thing is not to end a line, or to paint the terminal
+        line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return line.encode()
+
+
+def _line_of_event(said: Json) -> str:
+    rest = " ".join(f"{key}={value}" for key, value in said.items() if key not in ("time", "level", "event"))
+    return f"{said['time'][11:19]} {said['level']:<7} {said['event']} {rest}"
+
+
+def _line_of_call(said: Json) -> str:
     way = f"{said['model'] or '-'} -> {said['provider'] or '-'}"
     tokens = f"{said['input_tokens']}+{said['output_tokens']} tokens"
     trail = (
@@ -177,7 +186,7 @@ def _plainly(said: Json) -> bytes:
     return (
         f"{said['time'][11:19]} {said['status']} {said['outcome']:<8} {said['latency_ms']:>8.1f} ms  {way}  {tokens}"
         f"  key={said['key'] or '-'}{error}{trail}  {said['id']}"
-    ).encode()
+    )
 
 
 def _iso(time: float) -> str:

@@ -237,11 +237,6 @@ class Metrics(Collector):
         """What Prometheus reads."""
         return generate_latest(self._registry)
 
-    @property
-    def calls_under_way(self) -> bool:
-        """Whether there are any."""
-        return self.in_flight.series[()] > 0
-
     def entered(self, change: int) -> None:
         """A call has come (+1) or gone (-1)."""
         self.in_flight.series[()] += change

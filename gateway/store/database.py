@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from sqlite3 import OperationalError
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import (
@@ -61,6 +63,9 @@ POSTGRESQL = {
     # A statement prepared on one connection is not known on the next behind a pool of connections such as PgBouncer.
     "prepare_threshold": None,
 }
+
+_MAKING = Lock()
+"""For a new file of SQLite: to close it here would undo what another thread has locked in it (POSIX, `fcntl`)."""
 
 metadata = MetaData()
 
@@ -300,6 +305,12 @@ class Database:
 
 def _open_sqlite(url: str) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY}, pool_timeout=BUSY)
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(*_: object) -> None:
+        # Who used what, and when, is nobody else's business. SQLite's own files beside it get the same mode.
+        with _MAKING, suppress(OSError):
+            Path(engine.url.database or "").touch(mode=0o600, exist_ok=False)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:

@@ -228,7 +228,8 @@ def _own_folder(root: Path, now: int) -> tuple[Path, int]:
     """A new folder and its lock. It gets its name only once it is locked, so that nobody takes it for abandoned."""
     name = f"{now:010d}-{os.getpid()}-{token_hex(8)}"
     hidden = root / f".{name}"
-    hidden.mkdir(mode=0o700, parents=True)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hidden.mkdir(mode=0o700)
     lock = _locked(hidden)
     assert lock is not None
     try:

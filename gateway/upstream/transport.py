@@ -4,7 +4,8 @@ The way to one provider: the one file that opens sockets to upstreams.
 `send` takes an idle connection or opens one (name, TCP, a tunnel through the proxy, TLS), and returns an exchange whose
 head is there. Whatever goes wrong on the network leaves this room as an `UpstreamError`:
 
-* UNREACHABLE        refused, not resolved, TLS failed, or lost before the head of the answer; `said` has the cause
+* UNREACHABLE        refused, not resolved, TLS failed, at an address that is no provider's, or lost before the head of
+                     the answer; `said` has the cause
 * CONNECT_TIMEOUT    opening the connection took longer than `connect`
 * MALFORMED          what came is not HTTP, or more of it than is reasonable
 * TRUNCATED          the body was cut short
@@ -23,11 +24,13 @@ import ssl
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import certifi
 
+from gateway.core.addresses import REFUSED, is_refused
 from gateway.core.call import UpstreamRequest
 from gateway.core.errors import Failure, UpstreamError
 from gateway.core.secret import Secret
@@ -157,9 +160,10 @@ class HttpTransport:
         """Straight to the nearest address, with TLS at once where the origin wants it."""
         name = self._origin.host if self._tls is not None else None
         nearest = self._nearest()
-        await asyncio.get_running_loop().create_connection(
+        opened, _ = await asyncio.get_running_loop().create_connection(
             lambda: connection, nearest.host, nearest.port, ssl=self._tls, server_hostname=name
         )
+        _check_peer(opened)
 
     async def _tunnel(self, proxy: Address, connection: Connection, tls: ssl.SSLContext) -> asyncio.Transport:
         """TLS to the origin through the proxy (RFC 9110 section 9.3.6)."""
@@ -169,6 +173,7 @@ class HttpTransport:
         ask = b"\r\n".join((b"CONNECT %b HTTP/1.1" % host, b"host: " + host, *self._login))
         outer, tunnel = await loop.create_connection(_Tunnel, proxy.host, proxy.port)
         try:
+            _check_peer(outer)
             outer.write(ask + b"\r\n\r\n")
             _check_tunnel(await tunnel.reply)
             inner = await loop.start_tls(outer, connection, tls, server_hostname=self._origin.host)
@@ -178,6 +183,17 @@ class HttpTransport:
         if inner is None:
             raise ConnectionResetError("lost while TLS began")
         return inner
+
+
+def _check_peer(opened: asyncio.BaseTransport) -> None:
+    """Refuses, before anything is asked there, what is never a provider's: a name leads where its owner wants by now.
+
+    Behind a proxy it is the proxy that resolves names, and has to look.
+    """
+    if (peer := opened.get_extra_info("peername")) is None:
+        raise ConnectionResetError("lost as it was opened")
+    if is_refused(ip_address(peer[0])):
+        raise UpstreamError(Failure.UNREACHABLE, REFUSED)
 
 
 class _Tunnel(asyncio.Protocol):

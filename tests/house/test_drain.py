@@ -22,7 +22,7 @@ from tests.accounting.process import serving
 from tests.house.harness import config
 from tests.house.scripted import until
 from tests.house.test_hangup import SILENT, question
-from tests.house.test_protocol import HELLO, Answer, _mirror, wire
+from tests.house.test_protocol import HELLO, Answer, Wire, _mirror, wire
 from tests.house.test_serve import LONG
 from tests.house.valkey import valkey
 
@@ -162,20 +162,27 @@ async def test_what_had_begun_to_be_asked_is_answered_as_the_last_on_its_connect
         house(tmp_path, drain="30s", faults=Faults()) as gateway,
         wire(gateway.port) as ready,
         wire(gateway.port) as live,
-        wire(gateway.port) as call,
+        wire(gateway.port) as head,
+        wire(gateway.port) as body,
         wire(gateway.port) as busy,
     ):
         ready.send(READY)
         live.send(LIVE)
-        asked = named("late")
-        call.send(asked[:-5])
+        asked, also = named("half-a-head"), named("half-a-body")
+        head.send(asked[:50])
+        body.send(also[:-5])
         busy.send(named("busy", stream=True))
         assert (await busy.answer()).status == 200
         busy.send(LIVE)
         await asyncio.sleep(0.05)  # all of it has been read
         gateway.stop()
         await gateway.deaf()
-        for client, rest, status in ((ready, b"\r\n", 503), (live, b"\r\n", 200), (call, asked[-5:], 200)):
+        for client, rest, status in (
+            (ready, b"\r\n", 503),
+            (live, b"\r\n", 200),
+            (head, asked[50:], 200),
+            (body, also[-5:], 200),
+        ):
             client.send(rest)
             answer = await client.answer()
             assert (answer.status, answer.headers["connection"]) == (status, "close")
@@ -183,7 +190,20 @@ async def test_what_had_begun_to_be_asked_is_answered_as_the_last_on_its_connect
         busy.send(b"\r\n" + LIVE + b"\r\n")
         assert (await busy.answer()).headers["connection"] == "close"
         assert await busy.rest() == b""
-    assert gateway.records().keys() == {"late", "busy"}
+    assert gateway.records().keys() == {"half-a-head", "half-a-body", "busy"}
+
+
+async def ask_without_end(connection: Wire) -> Answer:
+    """Sends on and on, and longer than until it is told to stop."""
+    connection.send(named("endless").replace(b"Content-Length: ", b"Content-Length: 1000"))
+    answer = asyncio.get_running_loop().create_task(connection.answer())
+    while not answer.done():
+        connection.send(b" ")
+        await asyncio.sleep(0.01)
+    for _ in range(20):
+        connection.send(b" ")
+        await asyncio.sleep(0.01)
+    return answer.result()
 
 
 async def test_who_does_not_finish_asking_is_told_at_the_end_of_the_drain(tmp_path: Path) -> None:
@@ -191,7 +211,10 @@ async def test_who_does_not_finish_asking_is_told_at_the_end_of_the_drain(tmp_pa
         house(tmp_path, drain="500ms") as gateway,
         wire(gateway.port) as page,
         wire(gateway.port) as call,
+        wire(gateway.port) as sending,
+        asyncio.TaskGroup() as group,
     ):
+        endless = group.create_task(ask_without_end(sending))
         page.send(READY)
         call.send(named("half")[:-5])
         await asyncio.sleep(0.05)  # all of it has been read
@@ -201,8 +224,10 @@ async def test_who_does_not_finish_asking_is_told_at_the_end_of_the_drain(tmp_pa
             assert (answer.status, answer.error["code"]) == (503, "server_shutting_down")
             assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
             assert await client.rest() == b""
+        assert (await endless).status == 503
+        assert await sending.rest() == b""
         assert await gateway.ended(since) < 4
-    assert gateway.records()["half"].status == 503
+    assert {name: record.status for name, record in gateway.records().items()} == {"half": 503, "endless": 503}
 
 
 async def test_a_second_signal_waits_for_nobody_but_for_the_books(tmp_path: Path) -> None:
