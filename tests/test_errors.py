@@ -63,8 +63,8 @@ def test_the_log_gets_nothing_of_a_provider_that_could_be_a_prompt(code: str | N
     assert UpstreamError(Failure.SERVER_ERROR, "you said: my secret plans", status=500, code=code).noted == "status 500"
 
 
-def test_a_credential_that_a_provider_quotes_is_concealed_from_everyone() -> None:
-    error = UpstreamError(Failure.REJECTED, "bad key sk-canary", status=400)
+def test_a_credential_that_a_provider_quotes_is_concealed_from_everyone_wherever_it_stands() -> None:
+    error = UpstreamError(Failure.REJECTED, "bad key sk-canary", status=400, type="t-sk-canary", code="c-sk-canary")
     error.conceal(("sk-canary",))
-    assert error.envelope()["error"]["message"] == "bad key ***"
-    assert "sk-canary" not in error.said
+    assert error.envelope()["error"] == {"message": "bad key ***", "type": "t-***", "code": "c-***", "param": None}
+    assert "sk-canary" not in error.said + error.noted

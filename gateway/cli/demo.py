@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from secrets import token_bytes
 from tempfile import TemporaryDirectory
 
 import uvloop
@@ -77,7 +79,7 @@ def run(
 async def _demonstrate(listening: socket.socket, faults: Faults, file: Path, *, as_json: bool) -> None:
     port = listening.getsockname()[1]
     async with _simulated(faults) as urls:
-        _write(filled({"GATEWAY_PORT": str(port), "GATEWAY_DRAIN": DRAIN, **urls}), file)
+        _write(filled({"GATEWAY_PORT": str(port), "GATEWAY_DRAIN": DRAIN, **_kept_beside(file), **urls}), file)
         loaded = load_all(file, {})
         greet = partial(show_json if as_json else show, Tour(f"http://{HOST}:{port}", file, loaded.snapshot, KEYS))
         human = sys.stdout.isatty() and not as_json
@@ -98,6 +100,14 @@ async def _simulated(faults: Faults) -> AsyncIterator[Mapping[str, str]]:
 def _wanted(type: str) -> str | None:
     """The key that a simulator asks for."""
     return CREDENTIAL if VENDORS[type].key_required else None
+
+
+def _kept_beside(file: Path) -> Mapping[str, str]:
+    """The variables for what is kept: all of it goes with the demo's folder, and the key with the process."""
+    return {
+        "GATEWAY_DATABASE": f"sqlite:///{file.with_name('gateway.db')}",
+        "GATEWAY_ENCRYPTION_KEY": b64encode(token_bytes(32)).decode(),
+    }
 
 
 def _write(text: str, file: Path) -> None:

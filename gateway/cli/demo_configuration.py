@@ -10,18 +10,35 @@ from collections.abc import Mapping
 
 from gateway.config.expand import expand
 
-KEYS: Mapping[str, str] = {"everything": "sk-demo-everything", "gpt-4o-only": "sk-demo-gpt-4o-only"}
+KEYS: Mapping[str, str] = {
+    "everything": "sk-demo-everything",
+    "gpt-4o-only": "sk-demo-gpt-4o-only",
+    "three-a-minute": "sk-demo-three-a-minute",
+}
 """By name. No secrets: whoever reaches the demo talks to simulators."""
+
+ADMIN_TOKEN = "demo-admin-token"  # noqa: S105  likewise
+"""What opens the dashboard of the demo, and the API behind it."""
 
 TEXT = """\
 # What `gateway demo` runs on, where a simulator plays each provider. To use it for real: keep the providers that you
-# have, set the variables of their credentials, and make keys for your clients with `openssl rand -hex 24`.
+# have and set the variables of their credentials. Keys for your clients, and GATEWAY_ADMIN_TOKEN for the dashboard, are
+# made with `openssl rand -hex 24`; GATEWAY_ENCRYPTION_KEY, which seals the secrets of providers that are made there,
+# with `openssl rand -base64 32`.
 # OPENAI_URL and its like may stay empty: they are for another address than the provider's own.
 
 server:
   host: 127.0.0.1
   port: ${GATEWAY_PORT:-4000}
   drain: ${GATEWAY_DRAIN:-120s}
+
+state:
+  database: ${GATEWAY_DATABASE:-sqlite:///gateway.db}
+
+admin:
+  tokens:
+    - {name: root, token: "${GATEWAY_ADMIN_TOKEN}", permissions: ["*"]}
+  encryption_key: ${GATEWAY_ENCRYPTION_KEY:-}
 
 providers:
   openai: {type: openai, base_url: "${OPENAI_URL:-}", api_key: "${OPENAI_API_KEY}"}
@@ -66,8 +83,17 @@ models:
       - {provider: azure, model: gpt-4o, weight: 1}
 
 keys:
-  - {name: everything, key: "${EVERYTHING_KEY}"}
-  - {name: gpt-4o-only, key: "${GPT_4O_ONLY_KEY}", models: [gpt-4o]}
+  - name: everything
+    key: ${EVERYTHING_KEY}
+    limits: {concurrent_requests: 100}
+    budget: {tokens: 1M, every: day}
+  - name: gpt-4o-only
+    key: ${GPT_4O_ONLY_KEY}
+    models: [gpt-4o]
+    budget: {usd: 1, every: hour}
+  - name: three-a-minute
+    key: ${THREE_A_MINUTE_KEY}
+    limits: {requests_per_minute: 3}
 """
 
 CREDENTIALS = (
@@ -87,6 +113,7 @@ CREDENTIAL = "simulated"
 
 
 def filled(variables: Mapping[str, str]) -> str:
-    """The text with these variables, the credentials and the keys in their places."""
+    """The text with these variables, the credentials, the keys and the admin token in their places."""
     keys = {f"{name.upper().replace('-', '_')}_KEY": key for name, key in KEYS.items()}
-    return expand(TEXT, {**dict.fromkeys(CREDENTIALS, CREDENTIAL), **keys, **variables}).text
+    known = {"GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN, **dict.fromkeys(CREDENTIALS, CREDENTIAL), **keys}
+    return expand(TEXT, {**known, **variables}).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.config.snapshot import Model, Snapshot
+from gateway.cli.demo_configuration import ADMIN_TOKEN
+from gateway.cli.telling import budget_of, limits_of
+from gateway.config.snapshot import Key, Model, Snapshot
 from gateway.core.call import Json
 
 
@@ -48,7 +51,14 @@ CALLS = (
     ),
     Call("A model on Bedrock calls a tool", CHAT, f'{{"model": "nova", {HELLO}, {WEATHER}}}'),
     Call("Cohere's embeddings", "/v1/embeddings", '{"model": "embed", "input": "hello"}', pipe="cut -c 1-200"),
-    Call("What the other key may use", "/v1/models", key="gpt-4o-only"),
+    Call("What the second key may use", "/v1/models", key="gpt-4o-only"),
+    Call(
+        "The third key has three calls a minute: the fourth is a 429",
+        f"{CHAT}?[1-4]",
+        f'{{"model": "gpt-4o", {HELLO}}}',
+        key="three-a-minute",
+        options=r"-s -o /dev/null -w '%{http_code}\n'",
+    ),
     Call("What Prometheus is told", "/metrics", key="", pipe="grep ^gateway_tokens_total"),
 )
 
@@ -72,7 +82,8 @@ def show(tour: Tour) -> None:
     console.print(f"OpenAI's SDKs find it at base_url {tour.url}/v1, with one of the keys below.\n")
     console.print(_table(("model", "answered by"), ((name, _answers(model)) for name, model in _models(tour))))
     console.print()
-    console.print(_table(("key", "may use"), ((key, ", ".join(may) or "every model") for key, may in _keys(tour))))
+    console.print(_table(("key", "may use", "within"), map(_allowed, tour.snapshot.keys.values(), repeat(tour))))
+    console.print(f"\nThe dashboard is at {tour.url}/dashboard, and opens with the token {ADMIN_TOKEN}.")
     console.print("\nTry it, in another terminal:\n")
     for title, command in _commands(tour):
         console.print(f"  # {title}", style="dim", markup=False)
@@ -87,13 +98,15 @@ def show_json(tour: Tour) -> None:
         "models": [
             {"model": name, "strategy": model.strategy, "targets": _targets(model)} for name, model in _models(tour)
         ],
-        "keys": [{"key": key, "models": may} for key, may in _keys(tour)],
+        "keys": [{"key": tour.keys[key.name], "models": key.models} for key in tour.snapshot.keys.values()],
+        "dashboard": f"{tour.url}/dashboard",
+        "admin_token": ADMIN_TOKEN,
         "commands": [{"title": title, "command": command} for title, command in _commands(tour)],
     }
     print(orjson.dumps(told).decode(), flush=True)
 
 
-def _table(headings: Sequence[str], rows: Iterable[tuple[str, str]]) -> Table:
+def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -106,10 +119,10 @@ def _models(tour: Tour) -> Iterator[tuple[str, Model]]:
     yield from tour.snapshot.models.items()
 
 
-def _keys(tour: Tour) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each key, with the models it may use; none: all."""
-    for key in tour.snapshot.keys.values():
-        yield tour.keys[key.name], key.models
+def _allowed(key: Key, tour: Tour) -> tuple[str, str, str]:
+    """A key, and what may be done with it."""
+    within = ", ".join(filter(None, (limits_of(key), budget_of(key))))
+    return tour.keys[key.name], ", ".join(key.models) or "every model", within or "no bounds"
 
 
 def _targets(model: Model) -> list[Json]:
@@ -135,11 +148,13 @@ def _commands(tour: Tour) -> Iterator[tuple[str, str]]:
     """What it is, and how to do it."""
     for call in CALLS:
         yield call.title, _curl(call, tour)
-    yield "Who is well, and which models they list", f"gateway providers test --config {quote(str(tour.file))}"
+    config = f"--config {quote(str(tour.file))}"
+    yield "What was used, and what it would have cost", f"gateway usage --by model {config}"
+    yield "Who is well, and which models they list", f"gateway providers test {config}"
 
 
 def _curl(call: Call, tour: Tour) -> str:
-    lines = [f"curl {call.options} {tour.url}{call.path}"]
+    lines = [f"curl {call.options} {quote(tour.url + call.path)}"]
     if call.key:
         lines.append(f"-H 'authorization: Bearer {tour.keys[call.key]}'")
     if call.body:

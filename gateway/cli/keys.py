@@ -7,7 +7,7 @@ import pwd
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +21,11 @@ from gateway.admin.wanted import Fault, Unreadable
 from gateway.app import now
 from gateway.cli import kept
 from gateway.cli.tables import Cell, show
-from gateway.cli.telling import an, print_json, refuse
+from gateway.cli.telling import budget_of, limits_of, print_json, refuse
 from gateway.config import values
 from gateway.config.complaints import quoted
 from gateway.config.resolve import Loaded
-from gateway.config.snapshot import Key
 from gateway.core.deed import Actor
-from gateway.core.money import dollars
 from gateway.store.database import Database
 from gateway.store.keys import Keys
 
@@ -207,7 +205,7 @@ def _row(listed: Listed) -> tuple[Cell, ...]:
     if key is None:
         return (listed.name, shown, "?", "?", "?", "?", state, place)
     models = ", ".join(key.models) or "all"
-    limits, budget = ", ".join(_limits(key)) or "-", _budget(key) or "-"
+    limits, budget = limits_of(key) or "-", budget_of(key) or "-"
     return (listed.name, shown, models, limits, budget, told(key.expires) if key.expires else "-", state, place)
 
 
@@ -217,16 +215,3 @@ def _state(listed: Listed) -> str:
     if listed.previous_until is not None and listed.state == "valid":
         return f"valid, and the key before it until {told(listed.previous_until)}"
     return listed.state
-
-
-def _limits(key: Key) -> Iterator[str]:
-    units = ("requests a minute", "tokens a minute", "at once")
-    return (f"{most:,} {unit}" for most, unit in zip(key.limits, units, strict=True) if most is not None)
-
-
-def _budget(key: Key) -> str:
-    if key.budget is None:
-        return ""
-    usd = "" if key.budget.usd_micros is None else f"${dollars(key.budget.usd_micros):,.15g}"
-    tokens = "" if key.budget.tokens is None else f"{key.budget.tokens:,} tokens"
-    return f"{' and '.join(filter(None, (usd, tokens)))} {an(key.budget.every)}"

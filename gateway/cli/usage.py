@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 def run(config: Path | None, asked: Asked, *, as_csv: bool, as_json: bool) -> int:
     """Prints what was used. Returns the exit status."""
     if as_csv and as_json:
-        return refuse("--csv and --json are two ways to print the same: choose one.", 2, as_json=True)
+        return refuse("--csv and --json are two ways to print the same: choose one.", 2, as_json=False)
 
     def look(_: Loaded, database: Database) -> int:
         by, *others = asked

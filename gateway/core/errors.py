@@ -228,9 +228,11 @@ class UpstreamError(GatewayError):
 
     def conceal(self, secrets: tuple[str, ...]) -> None:
         """Takes the gateway's own credentials out of what the provider said: some quote the key they refuse."""
-        for secret in secrets:
-            self.message = self.message.replace(secret, "***")
-            self.said = self.said.replace(secret, "***")
+        for name in ("message", "said", "param", "type", "code", "upstream_code"):
+            told = getattr(self, name)
+            for secret in secrets:
+                told = told and told.replace(secret, "***")
+            setattr(self, name, told)
 
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -33,7 +33,7 @@ def admit(keys: Mapping[bytes, Key], token: bytes, now: float) -> Key:
 
 def may_use(key: Key, model: str) -> bool:
     """Whether a key may call a public name."""
-    return not key.models or any(_matches(pattern, model) for pattern in key.models)
+    return not key.models or model in key.models or any(_matches(pattern, model) for pattern in key.models)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -38,10 +38,10 @@ class Line:
     It begins with a rule of thumb, the slope `thumb`, which counts as one pair.
     """
 
-    __slots__ = ("_count", "_mixed", "_size", "_spread", "_thumb", "_tokens")
+    __slots__ = ("_count", "_mixed", "_size", "_slope", "_spread", "_thumb", "_tokens")
 
     def __init__(self, thumb: float) -> None:
-        self._thumb = thumb
+        self._thumb = self._slope = thumb
         self._count = 0
         self._size = self._tokens = 0.0
         """Means."""
@@ -60,15 +60,15 @@ class Line:
         self._tokens += part * more
         self._spread = (1 - part) * (self._spread + part * further * further)
         self._mixed = (1 - part) * (self._mixed + part * further * more)
+        slope = (self._mixed + self._thumb * STIFF) / (self._spread + STIFF)
+        self._slope = min(max(slope, FLATTEST), STEEPEST)
 
     def at(self, size: int) -> int:
         """The tokens to be expected of this size: at least one for anything, and none for nothing."""
         if size <= 0:
             return 0
-        slope = (self._mixed + self._thumb * STIFF) / (self._spread + STIFF)
-        slope = min(max(slope, FLATTEST), STEEPEST)
-        expected = self._tokens + slope * (size - self._size) if self._count else self._thumb * size
-        return max(round(expected), round(FLATTEST * size), 1)
+        expected = max(self._tokens + self._slope * (size - self._size), FLATTEST * size)
+        return round(expected) or 1
 
 
 class Recent:

@@ -33,7 +33,8 @@ class MemoryCounters:
         self._counters: dict[str, Counter] = {}
         self._many = FEW
         self._ids = count(1)
-        self._open: dict[int, Reservation] = {}
+        self._open: dict[int, Counted] = {}
+        """By reservation: what counts it."""
 
     def start(self) -> None:
         """There is no background work."""
@@ -68,26 +69,25 @@ class MemoryCounters:
     def _taken(self, counted: Counted, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
         for counter, limit in counted:
             counter.take(limit, use[limit.unit], now)
-        reservation = Reservation(next(self._ids), limits, use, now)
-        self._open[reservation.id] = reservation
+        id = next(self._ids)
+        self._open[id] = counted
         if len(self._counters) > self._many:
             self._tidy(now)
-        return reservation
+        return Reservation(id, limits, use, now)
 
     def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
         """How its limits stand, in their order, this call included. Empty once it is settled."""
-        if reservation.id not in self._open:
-            return ()
         now = self._now()
-        return tuple([counter.standing(limit, now) for counter, limit in self._counted(reservation.limits)])
+        return tuple([counter.standing(limit, now) for counter, limit in self._open.get(reservation.id, ())])
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used. What is no number leaves what was reserved."""
-        if self._open.pop(reservation.id, None) is None:
+        counted = self._open.pop(reservation.id, None)
+        if counted is None:
             return
-        _, limits, reserved, at = reservation
+        _, _, reserved, at = reservation
         used, now = bounded(used, reserved), self._now()
-        for counter, limit in self._counted(limits):
+        for counter, limit in counted:
             counter.settle(limit, reserved[limit.unit], used[limit.unit], at, now)
 
     def preload(self, limit: Limit, spent: int) -> None:
@@ -118,5 +118,8 @@ class MemoryCounters:
 
     def _tidy(self, now: int) -> None:
         """Each time there are twice as many as were in use last time, so that it costs each of them very little."""
-        self._counters = {name: counter for name, counter in self._counters.items() if not counter.idle(now)}
+        under_way = {limit.name for counted in self._open.values() for _, limit in counted}
+        self._counters = {
+            name: counter for name, counter in self._counters.items() if name in under_way or not counter.idle(now)
+        }
         self._many = max(FEW, 2 * len(self._counters))

@@ -24,6 +24,7 @@ import ssl
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -224,7 +225,10 @@ def _check_tunnel(reply: bytes) -> None:
     if not end or rest or not version.startswith("HTTP/1."):
         raise UpstreamError(Failure.UNREACHABLE, "the proxy did not answer in HTTP")
     if not status.startswith("2"):
-        raise UpstreamError(Failure.UNREACHABLE, f"the proxy refused the tunnel: {status}")
+        number = status.partition(" ")[0]
+        words = next((f" {known.phrase}" for known in HTTPStatus if str(known.value) == number), "")
+        # Not in the proxy's own words, which may repeat what it was told.
+        raise UpstreamError(Failure.UNREACHABLE, f"the proxy refused the tunnel: {number[:3]}{words}")
 
 
 async def read_all(exchange: Exchange, limit: int) -> bytes:

@@ -6,8 +6,9 @@ See https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-from gateway.ports import Limit, Standing, What
+from gateway.ports import Standing, What
 
 COUNTED: Mapping[What, bytes] = {
     "requests_per_minute": b"requests",
@@ -22,9 +23,9 @@ def allowance(standings: Sequence[Standing]) -> bytes:
     tightest: dict[bytes, Standing] = {}
     for standing in standings:
         unit = COUNTED.get(standing.limit.what)
-        if unit and (unit not in tightest or standing.remaining < tightest[unit].remaining):
+        if unit and ((other := tightest.get(unit)) is None or standing.remaining < other.remaining):
             tightest[unit] = standing
-    return b"".join([_lines(unit, *standing) for unit, standing in tightest.items()])
+    return b"".join([_lines(unit, standing) for unit, standing in tightest.items()])
 
 
 def duration(seconds: float) -> bytes:
@@ -40,12 +41,12 @@ def duration(seconds: float) -> bytes:
     return b"%dh%b" % (hours, spelt) if hours else spelt
 
 
-def _lines(unit: bytes, limit: Limit, used: int, remaining: int, reset: float) -> bytes:
-    return (b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n") % (
-        unit,
-        limit.most,
-        unit,
-        remaining,
-        unit,
-        duration(reset),
-    )
+def _lines(unit: bytes, standing: Standing) -> bytes:
+    limit, _, remaining, reset = standing
+    return _template(unit, limit.most) % (remaining, duration(reset))
+
+
+@lru_cache(maxsize=1024)
+def _template(unit: bytes, most: int) -> bytes:
+    lines = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n"
+    return lines % (unit, most, unit, unit)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from gateway.cli.demo_configuration import TEXT
 from gateway.config.resolve import loads
 from gateway.simulator.api import GRAMMARS
 
-ALL, SMALL = "sk-demo-everything", "sk-demo-gpt-4o-only"
+ALL, SMALL, SLOW = "sk-demo-everything", "sk-demo-gpt-4o-only", "sk-demo-three-a-minute"
+ADMIN = "demo-admin-token"
 CHAT = (
     *("gpt-4o", "gpt-4o-mini", "claude", "nova", "gemini", "command", "mistral", "llama", "qwen", "deepseek"),
     *("failover", "split"),
@@ -40,18 +42,20 @@ SEEN = {
     "The first provider is full, the second answers: see x-gateway-attempts": "x-gateway-attempts: 2\r\n",
     "A model on Bedrock calls a tool": '"finish_reason":"tool_calls"',
     "Cohere's embeddings": '"embedding":[0.',
-    "What the other key may use": '"data":[{"id":"gpt-4o",',
+    "What the second key may use": '"data":[{"id":"gpt-4o",',
+    "The third key has three calls a minute: the fourth is a 429": "200\n200\n200\n429\n",
     "What Prometheus is told": 'provider="anthropic",type="output"} 3.0',
+    "What was used, and what it would have cost": "\ntotal ",
     "Who is well, and which models they list": "\N{CHECK MARK} anthropic    reachable, credentials valid, 2 models",
 }
 """What somebody finds who tries a command, by its title."""
 
 
 @contextmanager
-def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+def demo(*options: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """The demo on a free port. It is stopped in the end, if it runs still."""
     command = [sys.executable, "-m", "gateway", "demo", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=cwd) as process:
         try:
             yield process
         finally:
@@ -60,9 +64,9 @@ def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def demo_for_scripts(*options: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
+def demo_for_scripts(*options: str, cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], Any]]:
     """The demo, and what it says of itself in JSON."""
-    with demo("--json", *options) as process:
+    with demo("--json", *options, cwd=cwd) as process:
         assert process.stdout is not None
         yield process, orjson.loads(process.stdout.readline())
 
@@ -147,10 +151,14 @@ def test_the_table_shows_every_model_and_key(shown: Shown, client: OpenAI) -> No
     models = {model.id for model in client.models.list()}
     assert models == {*CHAT, "embed"}
     words = {tuple(line.split(maxsplit=1)) for line in shown.text.partition("Try it")[0].splitlines()}
-    assert models | {ALL, SMALL} <= {row[0] for row in words if row}
-    assert {("failover", "always-full, then mistral"), (SMALL, "gpt-4o")} <= {
-        tuple(part.strip() for part in row) for row in words
-    }
+    assert models | {ALL, SMALL, SLOW} <= {row[0] for row in words if row}
+    rows = {tuple(" ".join(part.split()) for part in row) for row in words}
+    assert {
+        ("failover", "always-full, then mistral"),
+        (ALL, "every model 100 at once, 1,000,000 tokens a day"),
+        (SMALL, "gpt-4o $1 an hour"),
+        (SLOW, "every model 3 requests a minute"),
+    } <= rows
 
 
 def test_the_failover_takes_two_attempts_every_time(client: OpenAI) -> None:
@@ -187,10 +195,29 @@ def test_every_model_that_is_named_is_listed_by_its_provider(shown: Shown) -> No
 def test_scripts_are_told_the_same(shown: Shown) -> None:
     with demo_for_scripts() as (_, told):
         assert [each["model"] for each in told["models"]] == [*CHAT[:10], "embed", *CHAT[10:]]
-        assert told["keys"] == [{"key": ALL, "models": []}, {"key": SMALL, "models": ["gpt-4o"]}]
-        plain = [(each["title"], each["command"].replace(told["url"], shown.url)) for each in told["commands"]]
-    assert plain[:-1] == [(title, command.rstrip("\n")) for title, command in shown.commands.items()][:-1]
-    assert told["commands"][-1]["command"] == f"gateway providers test --config {told['config']}"
+        models = {ALL: [], SMALL: ["gpt-4o"], SLOW: []}
+        assert told["keys"] == [{"key": key, "models": may} for key, may in models.items()]
+        assert (told["dashboard"], told["admin_token"]) == (f"{told['url']}/dashboard", ADMIN)
+        said = [(each["title"], each["command"]) for each in told["commands"]]
+    here = [(title, text.replace(told["url"], shown.url).replace(told["config"], shown.file)) for title, text in said]
+    assert here == [(title, command.rstrip("\n")) for title, command in shown.commands.items()]
+
+
+def test_its_dashboard_opens_with_the_token_that_is_shown_and_counts_the_calls(shown: Shown, client: OpenAI) -> None:
+    assert f"{shown.url}/dashboard, and opens with the token {ADMIN}." in shown.text
+    client.chat.completions.create(model="gpt-4o", messages=HELLO)
+    with httpx.Client(base_url=shown.url, headers={"authorization": f"Bearer {ADMIN}"}, trust_env=False) as http:
+        assert http.get("/api/whoami").json()["name"] == "root"
+        while not (lines := http.get("/api/usage?by=key").json()["lines"]):  # pytest's own timeout bounds it
+            time.sleep(0.05)
+    assert lines[0]["key"] == "everything"
+
+
+def test_it_leaves_nothing_in_the_folder_it_was_started_in(tmp_path: Path) -> None:
+    with demo_for_scripts(cwd=tmp_path) as (_, told):
+        assert Path(told["config"]).with_name("gateway.db").exists()
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(told["config"]).parent.exists()
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=lambda by: by.name)

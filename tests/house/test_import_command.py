@@ -103,7 +103,7 @@ async def test_no_gateway_starts_on_what_is_refused(folder: Path) -> None:
 async def test_clients_keep_their_keys_on_litellms_own_file(folder: Path) -> None:
     (folder / "with-keys.yaml").write_text(OURS)
     done = await command(folder, "import", "litellm-keys", "keys.csv", "--config", "with-keys.yaml")
-    assert (done.status, done.lines[-1]) == (0, "1 keys are new: 1 same, 0 changed, 0 unsupported, 0 refused.")
+    assert (done.status, done.lines[-1]) == (0, "1 new key: 1 same, 0 changed, 0 unsupported, 0 refused.")
     again = await command(folder, "import", "litellm-keys", "keys.csv", "--config", "with-keys.yaml", "--json")
     assert (again.status, again.json["new"]) == (0, [])
     async with served(folder, "litellm.yaml") as (url, _), httpx.AsyncClient(verify=PLAIN) as client:
