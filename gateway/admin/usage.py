@@ -89,6 +89,7 @@ def sought(
     status: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    id: str | None = None,
 ) -> Chosen:
     """Which records somebody looks for. Raises Unreadable."""
     faults: list[Fault] = []
@@ -97,7 +98,7 @@ def sought(
     code = _whole("status", status, 100, 599, faults)
     first, last = _span(since, until, now, faults)
     _check(faults)
-    return Chosen(key, model, provider, outcome, code, first, last)
+    return Chosen(key, model, provider, outcome, code, first, last, id)
 
 
 def done(

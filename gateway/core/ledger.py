@@ -23,6 +23,8 @@ class Chosen(NamedTuple):
     """What the client was told. Only of records: sums do not know it."""
     since: float | None = None
     until: float | None = None
+    id: str | None = None
+    """What the client was told as `x-request-id`, unless it had chosen that itself. Only of records, too."""
 
 
 ALL = Chosen()

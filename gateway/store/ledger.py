@@ -270,6 +270,8 @@ def _of_records(chosen: Chosen) -> list[ColumnElement[bool]]:
     found = _named(records.c, chosen)
     if chosen.status is not None:
         found.append(records.c.status == chosen.status)
+    if chosen.id is not None:
+        found.append(records.c.id == chosen.id)
     # What the partial indexes want to hear.
     if chosen.outcome not in (None, "ok"):
         found.append(text("outcome <> 'ok'"))  # type: ignore[arg-type]

@@ -30,15 +30,15 @@ def allowance(standings: Sequence[Standing]) -> bytes:
 
 def duration(seconds: float) -> bytes:
     """As Go writes it, which OpenAI does: `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
-    milliseconds = -(-seconds * 1000 // 1)
+    milliseconds = -int(-seconds * 1000 // 1)
     if milliseconds < 1000:
         return b"%dms" % milliseconds
     minutes, rest = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    spelt = b"%gs" % (rest / 1000)
-    if hours or minutes:
-        spelt = b"%dm%b" % (minutes, spelt)
-    return b"%dh%b" % (hours, spelt) if hours else spelt
+    if not minutes:
+        return b"%gs" % (rest / 1000)
+    if minutes < 60:
+        return b"%dm%gs" % (minutes, rest / 1000)
+    return b"%dh%dm%gs" % (minutes // 60, minutes % 60, rest / 1000)
 
 
 def _lines(unit: bytes, standing: Standing) -> bytes:

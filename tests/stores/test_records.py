@@ -33,6 +33,12 @@ EACH = {
 """Each thing that can be asked for, and the index that has it. Nearly all calls are `ok` and 200: those have none."""
 
 
+def test_a_call_is_found_by_its_id(ledger: Ledger) -> None:
+    ledger.write([call("a"), call("ab", after=1)])
+    for id, found in (("a", ["a"]), ("ab", ["ab"]), ("b", [])):
+        assert [record.id for record in ledger.newest(Chosen(id=id)).records] == found
+
+
 def test_calls_are_found_by_what_their_client_was_told(ledger: Ledger) -> None:
     ledger.write(
         [

@@ -25,7 +25,7 @@ async def usage(desk: Desk, asked: Asked) -> Answer:
 
 async def requests(desk: Desk, asked: Asked) -> Answer:
     """`GET /api/requests`: the records of calls, newest first, by pages."""
-    said = asked.query("key", "model", "provider", "outcome", "status", "since", "until", *PAGED)
+    said = asked.query("id", "key", "model", "provider", "outcome", "status", "since", "until", *PAGED)
     limit, cursor = (said.pop(name, None) for name in PAGED)
     chosen = questions.sought(desk.now(), **said)
     found = await desk.shelves(lambda shelves: questions.page(shelves.ledger.newest, chosen, limit, cursor))

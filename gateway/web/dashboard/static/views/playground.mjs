@@ -144,9 +144,8 @@ function drawn({ error, headers, usage, first }, id, record) {
 async function found(api, id) {
   for (let look = 0; look < LOOKS; look += 1) {
     try {
-      const { requests } = await api.get('requests', { since: '1h', limit: 100 });
-      const record = requests.find((each) => each.id === id);
-      if (record) return record;
+      const { requests } = await api.get('requests', { id });
+      if (requests.length) return requests[0];
     } catch {
       return null;
     }
