@@ -39,7 +39,8 @@ format: $(VENV)/.test  ## what the formatter and the linter can do by themselves
 schema: $(VENV)/.run  ## the JSON schema that editors use, from the models that read the configuration
 	$(BIN)/python -m gateway.config.schema > config/gateway.schema.json
 
-docs: $(VENV)/.test  ## the tables of docs/, from what works with each provider and what each fault comes to
+docs: $(VENV)/.test  ## the tables of docs/: every field, what works with each provider, what each fault comes to
+	$(BIN)/python -m tests.config_reference
 	$(BIN)/python -m tests.sdk.provider_table
 	$(BIN)/python -m tests.faults --table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ def test_a_shipped_configuration_works(path: Path) -> None:
 
 def test_the_starting_point_works_with_nothing_in_the_environment() -> None:
     assert load(CONFIG / "gateway.yaml", {}).default_model == "assistant"
+
+
+def test_what_the_starting_point_shows_in_comments_works_once_it_is_switched_on() -> None:
+    text = (CONFIG / "gateway.yaml").read_text()
+    switched = re.sub(r"^# (?=(admin|keys):|  )", "", text, flags=re.MULTILINE)
+    environ = {
+        "GATEWAY_ADMIN_TOKEN": "a-token-of-my-own-01",
+        "FINANCE_TOKEN": "a-token-of-my-own-02",
+        "GATEWAY_ENCRYPTION_KEY": "A" * 43 + "=",
+        "WEB_APP_KEY": "a-key-of-my-own-0001",
+    }
+    snapshot = loads(switched, name="gateway.yaml", environ=environ)
+    assert [token.name for token in snapshot.admin.tokens] == ["root", "finance"]
+    (key,) = snapshot.keys.values()
+    assert key.budget
+    assert key.limits.tokens == 1_000_000
 
 
 def test_every_provider_type_has_an_example() -> None:

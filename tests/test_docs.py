@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.cli import cli
 from gateway.config.read import ConfigError
 from gateway.config.resolve import loads
 from gateway.config.vendor_table import VENDORS
@@ -20,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 ENVIRON = {
+    "GATEWAY_ADMIN_TOKEN": "a-token-of-my-own-01",
     "OPENAI_API_KEY": "sk-1",
     "ANTHROPIC_API_KEY": "sk-2",
     "AZURE_KEY": "k-1",
@@ -62,6 +66,24 @@ def test_the_readmes_mistake_is_told_as_it_shows() -> None:
     assert str(refused.value.complaints[0]) in README
 
 
+def test_the_readmes_commands_work_in_their_order(tmp_path: Path) -> None:
+    (text,) = blocks(README, "yaml")
+    (tmp_path / "gateway.yaml").write_text(text)
+    commands = re.findall(r"^\$ gateway (.*)$", "".join(blocks(README, "console")), re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *shlex.split(command)],
+            cwd=tmp_path,
+            env={**os.environ, **ENVIRON, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_readmes_first_call_is_answered(port: int) -> None:
     (command,) = blocks(README, "sh")
@@ -94,15 +116,26 @@ def test_the_vendor_row_that_contributors_are_shown_is_one() -> None:
     assert set(read_vendors(row)) == {"acme"}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_every_file_that_a_document_points_to_is_there(document: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text())
-    assert [link for link in links if not (ROOT / link).exists()] == []
+COMMANDS = (
+    *("init", "demo", "check", "serve", "explain", "usage", "simulate", "providers list", "providers test"),
+    *("providers models", "keys create", "keys update", "keys list", "keys rotate", "keys revoke", "secrets rotate"),
+    *("import litellm", "import litellm-keys"),
+)
 
 
-@pytest.mark.parametrize("option", ["serve", "check", "simulate", "providers", "demo", "explain", "usage", "keys"])
-def test_every_command_explains_itself(option: str) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_can_be_asked_for_json(name: str) -> None:
+    said = CliRunner().invoke(cli, [*name.split(), "--help"], prog_name="gateway")
+    assert (said.exit_code, f"Usage: gateway {name} " in said.stdout, "--json" in said.stdout) == (0, True, True)
+
+
+def test_every_command_is_tried() -> None:
+    told = CliRunner().invoke(cli, ["--help"], prog_name="gateway").stdout
+    assert set(re.findall(r"^│ ([a-z]+) ", told, re.MULTILINE)) == {name.split()[0] for name in COMMANDS}
+
+
+def test_it_calls_itself_by_one_name_however_it_was_started() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "gateway", option, "--help"], capture_output=True, text=True, timeout=20, check=True
+        [sys.executable, "-m", "gateway", "chekc"], capture_output=True, text=True, timeout=20, check=False
     )
-    assert "Usage" in done.stdout
+    assert (done.returncode, "Usage: gateway " in done.stderr) == (2, True)

@@ -89,7 +89,7 @@ class NoFile(NotDone):
     """There is nothing to read once more."""
 
     def __init__(self) -> None:
-        super().__init__("This gateway runs without a configuration file: it was made of what the environment held.")
+        super().__init__("This gateway runs without a configuration file: there is nothing to read once more.")
 
 
 class NoDatabase(NotDone):

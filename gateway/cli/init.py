@@ -60,8 +60,10 @@ def _show(console: Console, file: Path, found: tuple[Found, ...], key: str, snap
     for each in found:
         console.print(f"  {each}", markup=False, soft_wrap=True)
     if not snapshot.admin.tokens:
-        console.print(f"  no {ADMIN_TOKEN}: the dashboard is off; the file says how to have it", soft_wrap=True)
-    console.print(f"\nThe key of your first client, `{KEY}`. It is shown this once: the file has its SHA-256.\n")
+        console.print(f"  no {ADMIN_TOKEN}: nobody can sign in to the dashboard; the file says how", soft_wrap=True)
+    console.print(
+        f"\nThe key of your first client, `{KEY}`. It is shown this once: the file has its SHA-256.\n", soft_wrap=True
+    )
     console.print(f"  {key}\n", style="bold", markup=False)
     console.print("Next:\n")
     for line in (

@@ -87,12 +87,6 @@ async def opened(loaded: Loaded, logs: Logs, worker: Worker | None, source: Sour
             yield gateway
 
 
-def sorry(message: str, status: int = 1) -> int:
-    """Tells why a command does not run. Returns the exit status."""
-    print(f"gateway: {message}", file=sys.stderr)
-    return status
-
-
 def _settle_down() -> None:
     """What has been made so far stays for good, so the garbage collector need not look at it again and again.
 

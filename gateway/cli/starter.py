@@ -13,12 +13,12 @@ KEY = "first-app"
 """How the first key is called."""
 
 ADMIN_TOKEN = "GATEWAY_ADMIN_TOKEN"  # noqa: S105  the name of a variable
-"""If it is set, the admin API and the dashboard are switched on."""
+"""If it is set, it opens the admin API and the dashboard."""
 
 HEAD = """\
 # A configuration to begin with. `gateway check FILE` checks it, `gateway serve --config FILE` runs it, and a change is
-# taken over while it runs. ${NAME} is a variable of the environment, ${NAME:-text} one with a default, and
-# file:/run/secrets/name the content of a file: no secret has to stand here.
+# taken over while it runs. No secret has to stand here: ${NAME} is a variable of the environment, ${NAME:-text} one
+# with a default, and file:/run/secrets/name is what stands in that file.
 
 server:
   host: 127.0.0.1                   # or 0.0.0.0, to be reached from elsewhere

@@ -268,3 +268,16 @@ def test_a_fault_that_is_none_is_told() -> None:
 def test_every_simulator_takes_part() -> None:
     assert {GRAMMARS[type] for type in TYPES} == set(GRAMMARS.values())
     assert all(f"type: {type}," in TEXT or f"type: {type}\n" in TEXT for type in TYPES)
+
+
+def test_a_simulator_alone_tells_scripts_where_it_is_and_what_it_cannot_play() -> None:
+    command = [sys.executable, "-m", "gateway", "simulate", "--json", "--port", "0", "--type"]
+    with subprocess.Popen([*command, "anthropic"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = orjson.loads(process.stdout.readline())
+        process.terminate()
+        assert process.wait(20) == 0
+    assert (told["type"], told["url"].startswith("http://127.0.0.1:")) == ("anthropic", True)
+    wrong = gateway("simulate", "--json", "--type", "antropic")
+    assert (wrong.returncode, wrong.stderr) == (2, "")
+    assert "(did you mean `anthropic`?)" in orjson.loads(wrong.stdout)["error"]

@@ -121,3 +121,25 @@ async def test_a_file_that_is_no_export_is_complained_of(folder: Path) -> None:
     (folder / "keys.csv").write_text("a,b\n1,2\n")
     done = await command(folder, "import", "litellm-keys", "keys.csv", "--config", "with-keys.yaml")
     assert (done.status, done.lines) == (1, ["keys.csv:2:1: has no column token; export whole rows of the table"])
+
+
+async def test_the_other_commands_take_litellms_own_file_too(folder: Path) -> None:
+    commands = (
+        ("check", "litellm.yaml"),
+        ("explain", "gpt-4o", "--config", "litellm.yaml"),
+        ("providers", "list", "--config", "litellm.yaml"),
+        ("keys", "create", "ci", "--config", "litellm.yaml"),
+        ("usage", "--config", "litellm.yaml"),
+    )
+    for each in commands:
+        done = await command(folder, *each)
+        assert (done.status, "litellm.yaml is LiteLLM's: " in done.err) == (0, True), done
+    assert (await command(folder, "keys", "list", "--config", "litellm.yaml", "--json")).json["keys"][-1][
+        "name"
+    ] == "ci"
+
+
+async def test_what_is_refused_in_litellms_own_file_is_told_by_check_with_its_line(folder: Path) -> None:
+    (folder / "litellm.yaml").write_text(LITELLM.replace("sk-a-master-key-of-the-tests", "sk-1234"))
+    done = await command(folder, "check", "litellm.yaml")
+    assert (done.status, "litellm.yaml:5:15: general_settings.master_key: " in done.out) == (1, True)

@@ -17,6 +17,7 @@ from gateway.cli.starter import starter
 from gateway.config.environment import Found, from_environment
 from gateway.config.resolve import load, loads
 from gateway.config.vendor_table import VENDORS
+from gateway.vendors.vendor import Vendor
 from tests.house.commands import ROOT, command
 from tests.house.harness import gateway
 
@@ -96,13 +97,12 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "vendor", [vendor for vendor in VENDORS.values() if vendor.env], ids=lambda vendor: vendor.name
 )
-def test_every_vendor_that_is_found_makes_a_file_that_works(vendor: object) -> None:
-    name, variable = vendor.name, vendor.env[0]  # type: ignore[attr-defined]
-    environ = {variable: "a-key-of-some-vendor", "AWS_REGION": "us-east-1", "AWS_SECRET_ACCESS_KEY": "s"}
+def test_every_vendor_that_is_found_makes_a_file_that_works(vendor: Vendor) -> None:
+    environ = {vendor.env[0]: "a-key-of-some-vendor", "AWS_REGION": "us-east-1", "AWS_SECRET_ACCESS_KEY": "s"}
     environ |= {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"}
     _, found = from_environment(environ, ollama=True)
     snapshot = loads(starter(found, DIGEST, with_admin=False), name="gateway.yaml", environ=environ)
-    assert {name, "ollama", "echo"} <= set(snapshot.providers)
+    assert {vendor.name, "ollama", "echo"} <= set(snapshot.providers)
 
 
 def test_everything_that_it_shows_in_comments_works_once_it_is_switched_on() -> None:
@@ -111,8 +111,8 @@ def test_everything_that_it_shows_in_comments_works_once_it_is_switched_on() -> 
         Found("azure", None, (), {"type": "azure", "base_url": "https://a.b", "api_key": "k", "api_version": "v1"}),
         Found("anthropic", None, ("claude-haiku-4-5",), {"type": "anthropic", "api_key": "k"}),
     ]
-    text = starter(found, DIGEST, with_admin=False)
-    switched = re.sub(r"^( *)# (?=( *)(?:- \{|[a-z_]+:))", r"\1", text, flags=re.MULTILINE)
+    text = starter(found, DIGEST, with_admin=True)
+    switched = re.sub(r"^( *)# (?= *(?:- \{|[a-z_]+:))", r"\1", text, flags=re.MULTILINE)
     environ = {"OPENAI_API_KEY": "k", "GATEWAY_ENCRYPTION_KEY": "A" * 43 + "=", **TOKEN}
     snapshot = loads(switched, name="gateway.yaml", environ=environ)
     assert snapshot.default_model == "assistant"

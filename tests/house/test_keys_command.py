@@ -159,3 +159,26 @@ async def test_without_a_database_it_is_said_how_to_have_one(folder: Path) -> No
     assert 'state: {database: "sqlite:///gateway.db"}' in missing.err
     assert "name the configuration with --config FILE" in unnamed.err
     assert [missing.status, unnamed.status] == [1, 1]
+
+
+async def test_what_a_key_may_do_is_changed_and_the_rest_of_it_stays(folder: Path) -> None:
+    await keys(folder, "create", "ci", *FULL)
+    done = await keys(folder, "update", "ci", "--rpm", "60", "--tpm", "none", "--expires", "none", "--models", "gpt-*")
+    row = f"ci {kept(folder)[0].shown}... gpt-* 60 requests a minute, 40 at once $50 and 10,000,000 tokens a day -"
+    assert (done.status, done.lines[1]) == (0, f"{row} valid database")
+    told = (await keys(folder, "update", "ci", "--every", "none", "--json")).json
+    assert (told["budget"], told["limits"]["requests_per_minute"], told["priority"]) == (None, 60, "low")
+
+
+async def test_a_change_that_cannot_be_made_is_told_and_changes_nothing(folder: Path) -> None:
+    keep(folder, CI)
+    wrong, nothing, declared = await asyncio.gather(
+        keys(folder, "update", "ci", "--rpm", "many"),
+        keys(folder, "update", "ci"),
+        keys(folder, "update", "web-app", "--rpm", "5"),
+    )
+    assert wrong.err == "gateway: --rpm: `many` is not a count; write digits, or a number with its unit: 100k, 10M\n"
+    assert nothing.err == "gateway: Say what is to change, such as `--rpm 600`; `--rpm none` takes it away.\n"
+    assert declared.err == "gateway: The key `web-app` is declared in gateway.yaml:4: change it there.\n"
+    assert [wrong.status, nothing.status, declared.status] == [2, 2, 1]
+    assert kept(folder)[0].settings == CI.settings

@@ -96,6 +96,12 @@ async def test_a_name_that_is_not_there_is_a_mistake(tmp_path: Path, command: st
     assert done.err == "gateway: there is no provider `goood` (did you mean `good`?)\n"
 
 
+async def test_scripts_are_told_of_a_mistake_in_json(tmp_path: Path) -> None:
+    done = await gateway(tmp_path, "test", "goood", "--json")
+    said = {"ok": False, "error": "there is no provider `goood` (did you mean `good`?)"}
+    assert (done.status, done.err, done.json) == (2, "", said)
+
+
 async def test_models_are_listed_by_name(tmp_path: Path) -> None:
     done = await gateway(tmp_path, "models", "good")
     assert (done.status, done.out) == (0, "good: 2 models\n  gpt-4o\n  gpt-4o-mini\n")
@@ -105,10 +111,11 @@ async def test_models_are_listed_by_name(tmp_path: Path) -> None:
 
 async def test_the_list_shows_where_providers_stand_and_asks_nobody(tmp_path: Path) -> None:
     done = await gateway(tmp_path, "list")
-    heading, good, bad, _ = (" ".join(line.split()) for line in done.out.splitlines())
+    heading, good, bad, here = (" ".join(line.split()) for line in done.out.splitlines())
     assert heading == "provider type base URL credentials public models state"
     assert good.endswith("key gpt-*, small -")
     assert bad.endswith("key - inactive")
+    assert here == "here echo built in none echo -"
     row = (await gateway(tmp_path, "list", "--json")).json["providers"][0]
     assert (row["provider"], row["type"], row["credentials"]) == ("good", "openai", "key")
     assert (row["public_models"], row["state"]) == (["gpt-*", "small"], None)
