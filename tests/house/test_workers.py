@@ -164,8 +164,9 @@ async def test_several_workers_share_calls_and_count_limits_and_metrics_as_one(f
         async with workers(file) as running:
             await running.ready(2)
             assert await asyncio.gather(*(running.status() for _ in range(30))) == [200] * 30
-            statuses = [await running.status(FEW) for _ in range(12)]
-            assert statuses == [200] * 5 + [429] * 7
+            # All at once: one after the other might take so long on a slow machine that there is room again.
+            statuses = await asyncio.gather(*(running.status(FEW) for _ in range(12)))
+            assert sorted(statuses) == [200] * 5 + [429] * 7
             await running.all_count(42)
             running.process.send_signal(signal.SIGHUP)  # kills nobody
             folder = running.folder
