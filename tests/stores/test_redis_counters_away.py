@@ -57,6 +57,13 @@ async def spent(one: Replica) -> int:
     return used
 
 
+async def agreed(one: Replica, other: Replica, micros: int) -> None:
+    """Both come to know that so much was spent: a slow machine may take a replica for alone for a moment."""
+    async with asyncio.timeout(20):
+        while not await spent(one) == await spent(other) == micros:
+            await asyncio.sleep(0.01)
+
+
 async def number_granted(one: Replica, limit_: object = RATE) -> int:
     answers = [await one.counters.reserve((limit_,), ONE) for _ in range(30)]  # type: ignore[arg-type]
     return sum(isinstance(answer, Reservation) for answer in answers)
@@ -167,7 +174,7 @@ async def test_what_was_settled_while_the_server_was_frozen_is_not_lost(server: 
         server.thaw()
         await one.until(shared=True)
         await other.until(shared=True)
-        assert await spent(one) == await spent(other) == 1_000 + 4 * 400 + 30 + 7
+        await agreed(one, other, 1_000 + 4 * 400 + 30 + 7)
         assert await number_granted(other, PLACES) == 10
 
 
@@ -177,7 +184,7 @@ async def test_a_server_that_comes_back_without_its_memory_learns_what_was_spent
             await spends(gone, 1_000)
         await spends(one, 300)
         await spends(other, 50)
-        assert await spent(one) == await spent(other) == 1_350
+        await agreed(one, other, 1_350)
         server.kill()
         await one.until(shared=False)
         await other.until(shared=False)
@@ -186,7 +193,7 @@ async def test_a_server_that_comes_back_without_its_memory_learns_what_was_spent
         server.start()
         await one.until(shared=True)
         await other.until(shared=True)
-        assert await spent(one) == await spent(other) == 1_374
+        await agreed(one, other, 1_374)
 
 
 async def test_a_server_that_is_emptied_learns_again_what_is_spent(server: Valkey) -> None:
