@@ -18,6 +18,9 @@ LONGEST_FUNCTION = 40
 DANGEROUS = frozenset({"eval", "exec", "compile", "__import__"})
 """Nothing that comes from outside may become code."""
 
+UNSAFE = frozenset({"ctypes", "jinja2", "marshal", "pickle", "pickletools", "runpy", "shelve", "subprocess"})
+"""What makes code, or commands, of data. Workers are started by `asyncio`, in one place."""
+
 
 def named(files: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("file", files, ids=[str(file.relative_to(ROOT)) for file in files])
@@ -49,6 +52,18 @@ def test_a_module_says_what_it_is(file: Path) -> None:
 def test_nothing_from_outside_becomes_code(file: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     assert DANGEROUS.isdisjoint(call.id for call in calls if isinstance(call, ast.Name))
+    assert UNSAFE.isdisjoint(_imported(file))
+
+
+def _imported(file: Path) -> set[str]:
+    """The packages that a module names."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
 
 
 @named(PACKAGE)

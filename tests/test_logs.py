@@ -146,3 +146,32 @@ def test_a_defect_tells_where_and_not_with_what(pipe: tuple[int, Callable[[], by
     assert (line["event"], line["error"], line["id"]) == ("defect", "ValueError", "req_1")
     assert "test_logs.py" in line["where"][0]
     assert PROMPT.encode() not in output
+
+
+def test_what_a_library_has_caught_of_us_tells_where_and_not_with_what(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    logger, logs = logging.getLogger("asyncio"), Logs(writer, lambda: 1e9, human=False)
+    logger.addHandler(logs)
+    try:
+        raise ValueError(PROMPT)
+    except ValueError as error:
+        logger.exception("Task exception was never retrieved\nfuture: <Task exception=%r>", error)
+    logger.removeHandler(logs)
+    writer.close()
+    output = written()
+    (line,) = lines(output)
+    assert (line["message"], line["error"]) == ("Task exception was never retrieved", "ValueError")
+    assert "test_logs.py" in line["where"][0]
+    assert PROMPT.encode() not in output
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\x9b2J", "\u202eabc", "\ud800", "\u2028"])
+def test_no_name_can_begin_a_line_or_paint_the_terminal(name: str, pipe: tuple[int, Callable[[], bytes]]) -> None:
+    fd, written = pipe
+    writer = Writer(fd)
+    Logs(writer, lambda: 1e9, human=True).event("warning", "odd", who=f"{name} é")
+    writer.close()
+    told = written().decode()
+    assert told.endswith(" é\n")
+    assert told[:-1].isprintable()

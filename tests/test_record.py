@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.call import Call, Target
+from gateway.core.events import Usage
 from gateway.core.record import MOST_COST, MOST_TOKENS, TEXT, Attempt, Record, read, sound
+from gateway.engine.entry import Entry
+from gateway.sinks.records import record
 from tests.stores.books import ONE
 
 numbers = st.none() | st.integers() | st.floats(allow_nan=False) | st.just(float("inf")) | st.booleans()
@@ -88,3 +92,37 @@ def test_whatever_stands_in_a_line_is_a_sound_record_or_refused(strange: dict[st
 def test_every_attempt_is_kept_up_to_a_number(tried: list[tuple[str, str, str, float]]) -> None:
     kept = read(ONE._replace(attempts=tuple(Attempt(*each) for each in tried)).line()).attempts
     assert len(kept) == min(len(tried), 32)
+
+
+def test_the_record_of_a_call_has_everything_in_its_place() -> None:
+    call = Call("req_1", "chat", "alias", True, False, {"user": "someone"})
+    entry = Entry("req_1", "chat", 10.0, 1.5, "req_1:2", "app", "public", call, Target("acme", "own-name", {}))
+    entry.status, entry.outcome, entry.cost = 200, "truncated", 42
+    entry.usage, entry.usage_source = Usage(50, 40, 30, 20, 10), "estimated"
+    entry.ended, entry.first_token, entry.waited = 14.0, 11.0, 2.5
+    entry.begin(Target("acme", "own-name", {}), 10.5)
+    entry.note("ok", 12.5)
+    assert record(entry) == Record(
+        id="req_1:2",
+        time=1500,
+        key="app",
+        end_user="someone",
+        endpoint="chat",
+        model="public",
+        provider="acme",
+        upstream_model="own-name",
+        status=200,
+        outcome="truncated",
+        stream=True,
+        input_tokens=50,
+        output_tokens=40,
+        cache_read_tokens=30,
+        cache_write_tokens=20,
+        reasoning_tokens=10,
+        usage_source="estimated",
+        cost_micros=42,
+        latency_ms=4000.0,
+        first_token_ms=1000.0,
+        overhead_ms=1500.0,
+        attempts=(Attempt("acme", "own-name", "ok", 2000.0),),
+    )

@@ -124,8 +124,17 @@ class Reloading:
             wanted = await self._pause(self._source.every)
             before, seen = seen, await _look(self._source.file)
             if wanted or (seen == before and seen != self._read_last):
-                with suppress(ConfigError):  # it has been told of
-                    await self._read(self._source)
+                await self._try(self._source)
+
+    async def _try(self, source: Source) -> None:
+        """Whatever comes of it, the next change is looked at again."""
+        try:
+            await self._read(source)
+        except ConfigError:
+            pass  # it has been told of
+        except Exception as error:
+            self._counted("failed")
+            self._event("error", "config_not_read", error=type(error).__name__)
 
     async def _pause(self, seconds: float) -> bool:
         """Until the next look; whether it was cut short."""

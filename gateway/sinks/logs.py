@@ -126,29 +126,37 @@ class Logs(logging.Handler):
 
     def event(self, level: str, event: str, **details: object) -> None:
         """Something the server itself has to say."""
-        self._writer.line(self._spell({"time": _iso(self._now()), "level": level, "event": event, **details}))
+        time = _iso(int(self._now() * 1000))
+        self._writer.line(self._spell({"time": time, "level": level, "event": event, **details}))
 
     def crashed(self, request_id: str, error: BaseException) -> None:
         """A defect of ours: where it happened, without the values that were there."""
-        frames = [
-            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
-        ]
-        self.event("error", "defect", id=request_id, error=type(error).__name__, where=frames[-8:])
+        self.event("error", "defect", id=request_id, **_where(error))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A library's own log record."""
-        details = {"error": repr(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
-        self.event(record.levelname.lower(), record.name, message=record.getMessage(), **details)
+        """A library's own log record. What it has caught may be ours, and asyncio repeats it below its first line."""
+        caught = record.exc_info[1] if record.exc_info else None
+        message = record.getMessage()
+        if caught is None:
+            self.event(record.levelname.lower(), record.name, message=message)
+        else:
+            self.event(record.levelname.lower(), record.name, message=message.partition("\n")[0], **_where(caught))
+
+
+def _where(error: BaseException) -> Json:
+    """What kind of an error it was and where, without the values that were there."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return {"error": type(error).__name__, "where": frames[-8:]}
 
 
 def call(entry: Entry) -> Json:
     """The usage record of one settled call, with what only the log tells: what providers said of their failures."""
     kept = record(entry)
     level = "info" if entry.outcome in EXPECTED else "warning"
-    said: Json = dict(zip(TOLD, (_iso(entry.time), level, "call", entry.id, *kept[2:]), strict=True))
+    said: Json = dict(zip(TOLD, (_iso(kept.time), level, "call", entry.id, *kept[2:]), strict=True))
     if kept.cost_micros is not None:
         said["cost_usd"] = dollars(kept.cost_micros)
-    said["attempts"] = [_attempt(*each) for each in zip(kept.attempts, entry.tried, strict=True)]
+    said["attempts"] = [_attempt(each, tried) for each, tried in zip(kept.attempts, entry.tried, strict=True)]
     if entry.trace is not None:
         said["trace_id"] = entry.trace.hex_id
     if entry.error is not None:
@@ -189,9 +197,9 @@ def _line_of_call(said: Json) -> str:
     )
 
 
-def _iso(time: float) -> str:
-    second = int(time)
-    return f"{_iso_second(second)}.{int((time - second) * 1000):03d}Z"
+def _iso(milliseconds: int) -> str:
+    second, rest = divmod(milliseconds, 1000)
+    return f"{_iso_second(second)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=16)

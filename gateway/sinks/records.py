@@ -21,29 +21,25 @@ def record(entry: Entry) -> Record:
 
 def _record(entry: Entry) -> Record:
     call, usage, began = entry.call, entry.usage or NO_USAGE, entry.started
-    return Record(
-        id=entry.record_id or entry.id,
-        time=int(entry.time * 1000),
-        key=entry.key,
-        end_user=str(call.body.get("user") or "")[:TEXT] if call else "",
-        endpoint=entry.endpoint,
-        model=entry.model,
-        provider=entry.provider,
-        upstream_model=entry.target.model[:TEXT] if entry.target else "",
-        status=entry.status,
-        outcome=entry.outcome,
-        stream=call.stream if call else False,
-        input_tokens=usage.input,
-        output_tokens=usage.output,
-        cache_read_tokens=usage.cache_read,
-        cache_write_tokens=usage.cache_write,
-        reasoning_tokens=usage.reasoning,
-        usage_source=entry.usage_source,
-        cost_micros=entry.cost,
-        latency_ms=_ms(entry.ended - began),
-        first_token_ms=None if entry.first_token is None else _ms(entry.first_token - began),
-        overhead_ms=_ms(entry.overhead(entry.ended)),
-        attempts=tuple([_attempt(each) for each in entry.tried]),
+    return Record(  # in the order of its fields: by their names it would take twice as long
+        entry.record_id or entry.id,
+        int(entry.time * 1000),
+        entry.key,
+        str(call.body.get("user") or "")[:TEXT] if call else "",
+        entry.endpoint,
+        entry.model,
+        entry.provider,
+        entry.target.model[:TEXT] if entry.target else "",
+        entry.status,
+        entry.outcome,
+        call.stream if call else False,
+        *usage,
+        entry.usage_source,
+        entry.cost,
+        _ms(entry.ended - began),
+        None if entry.first_token is None else _ms(entry.first_token - began),
+        _ms(entry.overhead(entry.ended)),
+        tuple(map(_attempt, entry.tried)),
     )
 
 

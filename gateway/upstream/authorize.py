@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from gateway.config.snapshot import Provider
 from gateway.core.call import Headers, UpstreamRequest
+from gateway.core.secret import Secret
 from gateway.ports import Authorize, Clock, Credentials
 from gateway.upstream.credentials import AwsChain
+from gateway.upstream.transport import proxy_login
 from gateway.vendors.vendor import CredentialKind
 from gateway.wire.sigv4 import AwsKeys, signer
 
@@ -51,9 +54,17 @@ def authorization(provider: Provider, now: Clock) -> Authorization:
 
 
 def _concealed(provider: Provider, *keys: str) -> tuple[str, ...]:
-    """These keys, and the headers that hold credentials and account names."""
-    values = (*keys, *(value.decode("latin-1") for _, value in provider.headers))
+    """These keys, the headers that hold credentials and account names, and what a proxy is shown."""
+    values = (*keys, *(value.decode("latin-1") for _, value in provider.headers), *_of_proxy(provider.proxy))
     return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+
+def _of_proxy(proxy: Secret | None) -> tuple[str, ...]:
+    """A proxy's password, as it is and as it is sent: it may stand between the provider and us, and answer for it."""
+    if proxy is None:
+        return ()
+    password = unquote(urlsplit(proxy.reveal()).password or "")
+    return (password, *(line.decode().rpartition(" ")[2] for line in proxy_login(proxy)))
 
 
 def _always(headers: Headers) -> Authorize:

@@ -89,7 +89,7 @@ class HttpTransport:
         self._origin = _address(self._prefix)
         self._tls = _tls(ca_file) if self._origin.scheme == "https" else None
         self._proxy = _address(proxy.reveal()) if proxy else None
-        self._login = _proxy_login(proxy) if proxy else ()
+        self._login = proxy_login(proxy) if proxy else ()
         self._absolute = self._proxy is not None and self._tls is None
         fixed = (b"host: " + self._origin.authority.encode("ascii"), b"accept-encoding: identity")
         self._fixed = fixed + self._login if self._absolute else fixed
@@ -256,8 +256,8 @@ def _address(url: str) -> Address:
     return Address(parts.scheme, parts.hostname, port, parts.netloc.rpartition("@")[2])
 
 
-def _proxy_login(proxy: Secret) -> tuple[bytes, ...]:
-    """The header line that a proxy with a password wants (RFC 7617); none for one without."""
+def proxy_login(proxy: Secret) -> tuple[bytes, ...]:
+    """The header line that a proxy with a password wants (RFC 7617); none for one without. Raises ValueError."""
     parts = urlsplit(proxy.reveal())
     if parts.scheme != "http":
         raise ValueError("only proxies that are spoken to in plain http are supported")

@@ -1,4 +1,4 @@
-"""What a metadata service hears to which a provider's name leads. Run in a network of its own, where it has its address.
+"""What a metadata service hears to which a provider's name leads. It runs in a network of its own, with that address.
 
 `python -m tests.house.link_local` prints, for each way there, what went wrong and the bytes that were heard.
 """

@@ -41,7 +41,7 @@ class Garden:
     def __init__(self, folder: Path) -> None:
         self.canaries = Canaries()
         self.environ: dict[str, str] = {}
-        self._folder = folder
+        self.folder = folder
         self._ways = cycle((self._written, self._in_a_variable, self._in_a_file))
         folder.mkdir()
 
@@ -71,7 +71,7 @@ class Garden:
         return f"${{{name}}}"
 
     def _in_a_file(self, place: str, secret: str) -> str:
-        file = self._folder / f"{place}.txt"
+        file = self.folder / f"{place}.txt"
         file.write_text(secret)
         return f"file:{file}"
 

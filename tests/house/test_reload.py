@@ -15,7 +15,7 @@ import httpx
 import orjson
 
 from gateway.app import Source
-from gateway.config.resolve import load_all
+from gateway.config.resolve import Loaded, load_all
 from gateway.engine.house import House
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
@@ -190,6 +190,24 @@ async def test_complaints_are_told_in_log_metric_and_api_with_line_and_column(tm
         assert (await ask(running.client, "GET", "/api/config")).json()["last_reload"]["complaints"] == []
     refused = next(line for line in map(orjson.loads, running.log.splitlines()) if line["event"] == "config_refused")
     assert f"{file}:{line}:18:" in refused["complaints"][0]
+
+
+async def test_a_defect_in_reading_one_file_does_not_keep_the_next_from_being_read(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    text = config("http://127.0.0.1:9")
+    file.write_text(text)
+    defects = iter([RuntimeError("of this reading")])
+
+    def read() -> Loaded:
+        for defect in defects:
+            raise defect
+        return load_all(file, {})
+
+    async with gateway(text, source=Source(file, read, every=0.02)) as running:
+        await put(running, file, text + "# one change\n", rename)
+        await put(running, file, text + "aliases: {first: m}\n", rename)
+        assert readings(running) == {"ok": 1, "failed": 1}
+        assert running.gateway.live.house.snapshot.model("first") is not None
 
 
 async def test_what_came_out_of_the_environment_cannot_be_read_once_more() -> None:

@@ -42,6 +42,7 @@ def test_only_the_owner_can_read_it(journal: Journal) -> None:
     assert journal.current is not None
     assert journal.current.stat().st_mode & 0o077 == 0
     assert journal.current.parent.stat().st_mode & 0o077 == 0
+    assert journal.root.stat().st_mode & 0o077 == 0
 
 
 def test_a_segment_that_is_full_is_followed_by_another(journal: Journal) -> None:

@@ -245,6 +245,19 @@ def test_what_was_kept_is_there_after_a_start_anew(ledger: Ledger, url: str) -> 
     again.close()
 
 
+def test_a_new_file_can_be_read_by_its_owner_alone_and_an_old_one_stays_as_it_is(tmp_path: Path) -> None:
+    for name, before in (("new", None), ("old", 0o640)):
+        file = tmp_path / f"{name}.db"
+        if before is not None:
+            file.touch(before)
+            file.chmod(before)
+        database = Database(Secret(f"sqlite:///{file}"))
+        database.prepare()
+        modes = {each.stat().st_mode & 0o777 for each in tmp_path.glob(f"{name}.db*")}
+        database.close()
+        assert modes == {before or 0o600}
+
+
 def test_a_file_that_another_program_writes_to_can_be_read(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as other:
         other.execute("CREATE TABLE theirs (x)")

@@ -60,7 +60,7 @@ async def spent(one: Replica) -> int:
 async def agreed(one: Replica, other: Replica, micros: int) -> None:
     """Both come to know that so much was spent: a slow machine may take a replica for alone for a moment."""
     async with asyncio.timeout(20):
-        while not await spent(one) == await spent(other) == micros:
+        while not await spent(one) == await spent(other) == micros:  # noqa: ASYNC110  nothing tells of it
             await asyncio.sleep(0.01)
 
 
