@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from gateway.core.call import Headers, Json, UpstreamRequest
@@ -138,7 +139,8 @@ class Use(NamedTuple):
     """Millionths of a US dollar."""
 
 
-class Limit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limit:
     """So much, and no more. Made by `gateway.policy.limits.limit`, once for a configuration and not for each call."""
 
     owner: tuple[str, ...]

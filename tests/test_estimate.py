@@ -153,7 +153,7 @@ def test_the_bytes_of_an_image_are_no_words() -> None:
     ],
 )
 def test_every_attachment_counts_the_same(part: dict[str, Any]) -> None:
-    assert estimate.weigh(call(1000, messages=said(part, part))).attachments == 2
+    assert estimate.weigh(call(1000, messages=said(part, part)))[1] == 2
 
 
 def test_a_call_with_an_attachment_teaches_nothing_about_words() -> None:

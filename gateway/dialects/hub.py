@@ -35,6 +35,7 @@ SPEAKERS = frozenset({"system", "developer", "user", "assistant"})
 """Roles whose messages may have a `name`, which tells participants of one role apart. No other grammar has that."""
 
 ALWAYS_READ = frozenset({"messages", "model", "stream", "stream_options"})
+SOMETIMES_READ = OPENAI_FIELDS - ALWAYS_READ
 
 UNFELT: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
@@ -75,7 +76,7 @@ def wanted(call: Call, target: Target) -> Json:
 
 def dropped(body: Json, translated: frozenset[str]) -> tuple[str, ...]:
     """The fields of a request that a grammar which knows only those `translated` has to leave out, by name."""
-    others = [name for name in body if name in OPENAI_FIELDS and name not in ALWAYS_READ and name not in translated]
+    others = [name for name in body if name in SOMETIMES_READ and name not in translated]
     felt = [name for name in others if body[name] is not None and body[name] not in UNFELT.get(name, ())]
     if any(message.get("name") and message["role"] in SPEAKERS for message in body["messages"]):
         felt.append("messages.name")
@@ -84,8 +85,10 @@ def dropped(body: Json, translated: frozenset[str]) -> tuple[str, ...]:
 
 def private(body: Json, read: frozenset[str] = frozenset()) -> Json:
     """The fields that OpenAI's API does not have, but for those `read`: between the client and the provider."""
+    if body.keys() <= OPENAI_FIELDS:
+        return {}
     names = [name for name in body if name not in OPENAI_FIELDS and name not in read]
-    return {name: body[name] for name in names if body[name] is not None} if names else {}
+    return {name: body[name] for name in names if body[name] is not None}
 
 
 def max_tokens(body: Json) -> int | None:
@@ -129,11 +132,19 @@ class Tools(NamedTuple):
     """Whether several calls at once are welcome. None: the client left it open."""
 
 
+NO_TOOLS = Tools((), None, None)
+
+TOOL_FIELDS = ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls")
+"""A request without any of them has nothing to do with tools."""
+
+
 def tools(body: Json) -> Tools:
     """The tools of a request, the older `functions` too. Where only some are allowed, those only.
 
     Raises Unsupported for tools that are no functions, and InvalidRequest for the choice of a tool that is not there.
     """
+    if body.keys().isdisjoint(TOOL_FIELDS):
+        return NO_TOOLS
     offered = tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(body.get("tools") or ()))
     offered += tuple(_function(function, {}) for function in body.get("functions") or ())
     choice, allowed = _choice(body)

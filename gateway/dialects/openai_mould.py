@@ -8,7 +8,8 @@ them and to look at each field.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
@@ -77,8 +78,8 @@ class AnswerMould(NamedTuple):
 
     head: re.Pattern[bytes]
     tail: re.Pattern[bytes]
-    counts: tuple[str, ...]
-    """Which token counts the groups of `tail` are, in their order."""
+    in_order: Callable[[tuple[int, ...]], tuple[int, ...]]
+    """Of the groups of `tail` and a zero at their end: the token counts in the order of `COUNTS`."""
 
     def read(self, raw: bytes, start: int, stop: int) -> Whole | None:
         """The answer, if these bytes are one such, with its text between `start` and `stop`."""
@@ -88,7 +89,7 @@ class AnswerMould(NamedTuple):
             text = orjson.loads(raw[start - 1 : stop + 1])
         except orjson.JSONDecodeError:
             return None
-        return Whole(raw, settled_usage(**dict(zip(self.counts, map(int, told.groups()), strict=True))), len(text))
+        return Whole(raw, settled_usage(*self.in_order((*map(int, told.groups()), 0))), len(text))
 
 
 MOST_ALIKE = 8
@@ -105,7 +106,10 @@ def recognised(raw: bytes) -> Whole | None:
     start = _text_in(raw)
     if (moulds := _KNOWN.get(start)) is None or (stop := _end_of_text(raw, start)) < 0:
         return None
-    return next((told for mould in moulds if (told := mould.read(raw, start, stop)) is not None), None)
+    for mould in moulds:
+        if (told := mould.read(raw, start, stop)) is not None:
+            return told
+    return None
 
 
 def remember(told: Whole) -> None:
@@ -170,14 +174,15 @@ def _end_of_text(raw: bytes, start: int) -> int:
     return -1
 
 
-COUNTS = {
-    b'"prompt_tokens"': "prompt",
-    b'"completion_tokens"': "completion",
-    b'"total_tokens"': "total",
-    b'"cached_tokens"': "read",
-    b'"cache_write_tokens"': "written",
-    b'"reasoning_tokens"': "reasoning",
-}
+COUNTS = (
+    b'"prompt_tokens"',
+    b'"completion_tokens"',
+    b'"total_tokens"',
+    b'"cached_tokens"',
+    b'"cache_write_tokens"',
+    b'"reasoning_tokens"',
+)
+"""Token counts, in the order in which `settled_usage` takes them. The first three are in every answer."""
 
 LITERAL = frozenset({b'"audio_tokens"'})
 """Counts that may have a say in others: see `openai_mend.read_usage`."""
@@ -193,17 +198,18 @@ _ID = rb'"[!#-\[\]-~]*"'
 
 def _cast(head: bytes, tail: bytes) -> AnswerMould | None:
     """A mould of what is around a text, both with the quotation mark that encloses it; None without all counts."""
-    before, _ = _loosened(head[:-1], {})
+    before, _ = _loosened(head[:-1], ())
     behind, counts = _loosened(tail[1:], COUNTS)
-    if len(set(counts)) != len(counts) or not {"prompt", "completion", "total"} <= set(counts):
+    if len(set(counts)) != len(counts) or not set(counts).issuperset(COUNTS[:3]):
         return None
-    return AnswerMould(re.compile(before + b'"'), re.compile(b'"' + behind), counts)
+    places = [counts.index(name) if name in counts else -1 for name in COUNTS]
+    return AnswerMould(re.compile(before + b'"'), re.compile(b'"' + behind), itemgetter(*places))
 
 
-def _loosened(part: bytes, counts: Mapping[bytes, str]) -> tuple[bytes, tuple[str, ...]]:
+def _loosened(part: bytes, counts: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
     """A pattern that takes other numbers and ids in the same places, and which counts its groups are."""
     pattern: list[bytes] = []
-    named: list[str] = []
+    named: list[bytes] = []
     key = b""
     for token in _TOKEN.findall(part):
         if token.startswith(b'"'):
@@ -213,7 +219,7 @@ def _loosened(part: bytes, counts: Mapping[bytes, str]) -> tuple[bytes, tuple[st
             pattern.append(re.escape(token))
         elif key in counts and token.isdigit():
             pattern.append(_COUNT)
-            named.append(counts[key])
+            named.append(key)
         else:
             pattern.append(next((loose for number, loose in _NUMBERS if number.fullmatch(token)), re.escape(token)))
-    return b"".join(pattern), tuple(named)
+    return b"".join(pattern), named

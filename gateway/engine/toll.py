@@ -23,6 +23,7 @@ from gateway.policy.limits import NOTHING, limit
 from gateway.ports import Counters, Every, Limit, Refused, Standing, Use, What
 
 NO_LIMITS: tuple[Limit, ...] = ()
+NO_USAGE = Usage()
 
 MOST_TARGETS = 1024
 """Targets whose limits are kept at hand. A pattern has as many as clients have ideas."""
@@ -102,9 +103,10 @@ class Toll:
         if used:
             entry.usage, entry.cost, micros = _sums(used)
         if entry.reservation is not None:
-            counted = Use() if entry.usage is None else Use(1, entry.usage.total, micros)
+            usage = entry.usage or NO_USAGE
             # Without an attempt nothing was asked: the call has waited in vain for its turn.
-            self._counters.settle(entry.reservation, counted if entry.tried else NOTHING)
+            counted = Use(1, usage.input + usage.output, micros) if entry.tried else NOTHING
+            self._counters.settle(entry.reservation, counted)
 
 
 def _sums(used: Sequence[tuple[Target, Usage]]) -> tuple[Usage, int | None, int]:

@@ -50,14 +50,6 @@ MOST_TARGETS = 1024
 NOTHING = Usage()
 
 
-class Weight(NamedTuple):
-    """What of a request can be told from outside."""
-
-    bytes: int
-    """Without its attachments."""
-    attachments: int = 0
-
-
 class Habits(NamedTuple):
     """What is known of one target."""
 
@@ -104,10 +96,10 @@ class Estimates:
         self._turn = (self._turn + 1) % SAMPLED
         if self._turn and len(self._known(target).lengths) >= WELL_KNOWN:
             return
-        usage, weight = bounded(usage), weigh(call)
+        usage, (size, attachments) = bounded(usage), weigh(call)
         habits = self._of(target)
-        if usage.input and not weight.attachments:
-            habits.prompts.learn(weight.bytes, usage.input)
+        if usage.input and not attachments:
+            habits.prompts.learn(size, usage.input)
         if call.stream and carried > 0:
             habits.answers.learn(min(carried, MOST_TOKENS), usage.output)
         if usage.output:
@@ -134,7 +126,7 @@ _UNKNOWN = Habits(Line(1 / BYTES_PER_TOKEN), Line(1 / BYTES_PER_TOKEN), Recent()
 """Of this nothing is ever learnt."""
 
 
-def weigh(call: Call) -> Weight:
+def weigh(call: Call) -> tuple[int, int]:
     """The bytes of a request that are words, and how many attachments it has besides."""
     size, attachments = call.size, 0
     messages = call.body.get("messages")
@@ -144,12 +136,12 @@ def weigh(call: Call) -> Weight:
             if isinstance(part, dict) and _is_attachment(part):
                 size -= _length(part)
                 attachments += 1
-    return Weight(max(size, 1), attachments)
+    return size if size > 0 else 1, attachments
 
 
 def _prompt(call: Call, known: Habits) -> int:
-    weight = weigh(call)
-    return min(known.prompts.at(weight.bytes) + ATTACHMENT * weight.attachments, MOST_TOKENS)
+    size, attachments = weigh(call)
+    return min(known.prompts.at(size) + ATTACHMENT * attachments, MOST_TOKENS)
 
 
 def _usual(known: Habits) -> int:
@@ -190,6 +182,6 @@ def _choices(body: Json) -> int:
 
 def _count(value: Any, most: int) -> int:
     """A number that a client sent, between 1 and `most`; 0 for what is none. A fraction counts as the next whole."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if type(value) not in (int, float) or not value > 0:  # a boolean is neither
         return 0
     return most if value >= most else math.ceil(value)

@@ -174,7 +174,7 @@ class Bucket:
 
     def standing(self, limit: Limit, now: int) -> Standing:
         most = limit.most
-        debt = self._paid_back(most, now)
+        debt = self._debt if now == self._at else self._paid_back(most, now)
         used = -(-debt // MINUTE)
         return Standing(limit, used, most - used if used < most else 0, -(-debt // most) / 1000)
 
@@ -216,7 +216,8 @@ class Slots:
         self._held -= 1
 
     def standing(self, limit: Limit, now: int) -> Standing:
-        return standing(limit, self._held, 0)
+        most, held = limit.most, self._held
+        return Standing(limit, held, most - held if held < most else 0, 0.0)
 
     def idle(self, now: int) -> bool:
         return not self._held
@@ -263,7 +264,8 @@ class Budget:
 
     def standing(self, limit: Limit, now: int) -> Standing:
         self._turn(limit, now)
-        return standing(limit, self._spent + self._reserved, max(0, self._end - now))
+        most, used = limit.most, self._spent + self._reserved
+        return Standing(limit, used, most - used if used < most else 0, (self._end - now) / 1000)
 
     def idle(self, now: int) -> bool:
         return now >= self._end

@@ -46,7 +46,8 @@ class Board:
 
     def of(self, target: Target) -> Health:
         """The health of a target."""
-        return self._at((target.provider, target.model))
+        health = self._targets.get((target.provider, target.model))
+        return self._new((target.provider, target.model)) if health is None else health
 
     def known(self) -> Mapping[tuple[str, str], Health]:
         """By provider and model: the targets that calls ever went to, and that are not forgotten."""
@@ -117,7 +118,8 @@ class Board:
 
     def heard(self, notice: Notice) -> None:
         """Another replica has found out something about a target."""
-        now, health = self._clock(), self._at((notice.provider, notice.model))
+        now, place = self._clock(), (notice.provider, notice.model)
+        health = self._targets.get(place) or self._new(place)
         if notice.seconds <= 0:
             health.release(now)
         elif notice.why == EJECTED:
@@ -131,12 +133,10 @@ class Board:
     def _well(self, target: Target) -> None:
         self._tell(target, WELL, 0.0)
 
-    def _at(self, place: tuple[str, str]) -> Health:
-        health = self._targets.get(place)
-        if health is None:
-            if len(self._targets) >= MOST:
-                self._forget()
-            health = self._targets[place] = Health()
+    def _new(self, place: tuple[str, str]) -> Health:
+        if len(self._targets) >= MOST:
+            self._forget()
+        health = self._targets[place] = Health()
         return health
 
     def _forget(self) -> None:

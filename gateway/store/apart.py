@@ -6,6 +6,7 @@ one of 50 for each of two; of a budget it is the half of what was left; and call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from gateway.ports import Limit, Refused, Reservation, Standing, Use
 from gateway.store.memory import MemoryCounters
@@ -62,4 +63,4 @@ class Apart:
         return self._counters.rates(list(self._rates.values()))
 
     def _share(self, limit: Limit) -> Limit:
-        return limit if self._replicas == 1 else limit._replace(most=max(1, limit.most // self._replicas))
+        return limit if self._replicas == 1 else replace(limit, most=max(1, limit.most // self._replicas))

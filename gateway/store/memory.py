@@ -18,8 +18,8 @@ FEW = 1000
 """Counters that are kept without asking whether they hold anything."""
 
 
-Counted = list[tuple[Counter, Limit]]
-"""Limits, each with what counts it."""
+Counted = list[tuple[Counter, Limit, int]]
+"""Limits, each with what counts it and how much a call takes of it."""
 
 
 class MemoryCounters:
@@ -52,9 +52,9 @@ class MemoryCounters:
     def reserve_now(self, limits: tuple[Limit, ...], use: Use) -> Reservation | Refused:
         """As `reserve`, which does not wait either."""
         use, now, longest, refusing = bounded(use), self._now(), 0.0, None
-        counted = self._counted(limits)
-        for counter, limit in counted:
-            wait = counter.wait(limit, use[limit.unit], now)
+        counted = self._counted(limits, use)
+        for counter, limit, amount in counted:
+            wait = counter.wait(limit, amount, now)
             if wait > longest:
                 longest, refusing = wait, (counter, limit)
         if refusing is not None:
@@ -64,11 +64,12 @@ class MemoryCounters:
 
     def hold(self, limits: tuple[Limit, ...], use: Use) -> Reservation:
         """Reserves what is in use already, whether there is room or not."""
-        return self._taken(self._counted(limits), limits, bounded(use), self._now())
+        use = bounded(use)
+        return self._taken(self._counted(limits, use), limits, use, self._now())
 
     def _taken(self, counted: Counted, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
-        for counter, limit in counted:
-            counter.take(limit, use[limit.unit], now)
+        for counter, limit, amount in counted:
+            counter.take(limit, amount, now)
         id = next(self._ids)
         self._open[id] = counted
         if len(self._counters) > self._many:
@@ -78,21 +79,20 @@ class MemoryCounters:
     def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
         """How its limits stand, in their order, this call included. Empty once it is settled."""
         now = self._now()
-        return tuple([counter.standing(limit, now) for counter, limit in self._open.get(reservation.id, ())])
+        return tuple([counter.standing(limit, now) for counter, limit, _ in self._open.get(reservation.id, ())])
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used. What is no number leaves what was reserved."""
         counted = self._open.pop(reservation.id, None)
         if counted is None:
             return
-        _, _, reserved, at = reservation
-        used, now = bounded(used, reserved), self._now()
-        for counter, limit in counted:
-            counter.settle(limit, reserved[limit.unit], used[limit.unit], at, now)
+        used, at, now = bounded(used, reservation.use), reservation.at, self._now()
+        for counter, limit, reserved in counted:
+            counter.settle(limit, reserved, used[limit.unit], at, now)
 
     def preload(self, limit: Limit, spent: int) -> None:
         """A budget's current window has seen at least so much."""
-        [(budget, _)] = self._counted((limit,))
+        budget = self._counter(limit)
         assert isinstance(budget, Budget)
         budget.preload(limit, spent, self._now())
 
@@ -109,16 +109,16 @@ class MemoryCounters:
             if isinstance(counter, Bucket) and (used := counter.standing(limit, now).used):
                 yield limit, used
 
-    def _counted(self, limits: Iterable[Limit]) -> Counted:
+    def _counted(self, limits: Iterable[Limit], use: Use) -> Counted:
         known = self._counters
-        return [(known.get(limit.name) or self._new(limit), limit) for limit in limits]
+        return [(known.get(limit.name) or self._counter(limit), limit, use[limit.unit]) for limit in limits]
 
-    def _new(self, limit: Limit) -> Counter:
+    def _counter(self, limit: Limit) -> Counter:
         return self._counters.setdefault(limit.name, COUNTERS[limit.kind]())
 
     def _tidy(self, now: int) -> None:
         """Each time there are twice as many as were in use last time, so that it costs each of them very little."""
-        under_way = {limit.name for counted in self._open.values() for _, limit in counted}
+        under_way = {limit.name for counted in self._open.values() for _, limit, _ in counted}
         self._counters = {
             name: counter for name, counter in self._counters.items() if name in under_way or not counter.idle(now)
         }

@@ -40,15 +40,8 @@ def accept(raw: bytes, *, id: str, path_model: str | None, default_model: str | 
     body = read(raw, _request)
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
-    return Call(
-        id=id,
-        endpoint="chat",
-        model=model_of(body, path_model, default_model),
-        stream=stream,
-        include_usage=stream and options.get("include_usage") is True,
-        body=body,
-        size=len(raw),
-    )
+    model = model_of(body, path_model, default_model)
+    return Call(id, "chat", model, stream, stream and options.get("include_usage") is True, body, len(raw))
 
 
 _named = fields({"name": string}, "name")

@@ -226,8 +226,10 @@ def whole(events: Iterable[Event], created: int, id: str = "", model: str = "") 
 
 
 def _choice(choices: dict[int, Json], index: int) -> Json:
-    message: Json = {"role": "assistant", "content": None, "refusal": None}
-    return choices.setdefault(index, {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"})
+    if index not in choices:
+        message: Json = {"role": "assistant", "content": None, "refusal": None}
+        choices[index] = {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return choices[index]
 
 
 _TOLD = {Text: "content", Reasoning: "reasoning_content", Refusal: "refusal"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import ceil
 
 from gateway.ports import Standing, What
 
@@ -30,7 +31,7 @@ def allowance(standings: Sequence[Standing]) -> bytes:
 
 def duration(seconds: float) -> bytes:
     """As Go writes it, which OpenAI does: `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
-    milliseconds = -int(-seconds * 1000 // 1)
+    milliseconds = ceil(seconds * 1000)
     if milliseconds < 1000:
         return b"%dms" % milliseconds
     minutes, rest = divmod(milliseconds, 60_000)

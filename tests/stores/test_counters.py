@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from typing import Any
@@ -265,10 +266,10 @@ async def test_a_budget_begins_with_what_the_ledger_knows(here: World) -> None:
 
 async def test_to_change_a_limit_forgets_nothing_that_was_counted(here: World) -> None:
     await here.granted((REQUESTS, TOKENS, DOLLARS, CALLS), Use(6, 900, 9_000))
-    assert (await here.standing(TOKENS._replace(most=2000)))[1:3] == (900, 1100)
-    assert (await here.standing(DOLLARS._replace(most=20_000)))[1:3] == (9_000, 11_000)
-    assert (await here.refused((TOKENS._replace(most=500),), tokens(1))).standing[1:3] == (900, 0)
-    assert (await here.refused((CALLS._replace(most=1),), ONE)).standing.used == 1
+    assert (await here.standing(replace(TOKENS, most=2000)))[1:3] == (900, 1100)
+    assert (await here.standing(replace(DOLLARS, most=20_000)))[1:3] == (9_000, 11_000)
+    assert (await here.refused((replace(TOKENS, most=500),), tokens(1))).standing[1:3] == (900, 0)
+    assert (await here.refused((replace(CALLS, most=1),), ONE)).standing.used == 1
 
 
 async def test_a_clock_that_is_set_back_neither_gives_nor_blocks(here: World) -> None:

@@ -38,3 +38,16 @@ def test_what_is_held_is_kept_however_many_others_come() -> None:
         now[0] += MINUTE
         counters.settle(reserved(counters, f"model-{n}"), Use(tokens=1))
     assert isinstance(counters.reserve_now(call.limits[1:2], Use()), Refused)
+
+
+def test_what_a_long_call_has_used_is_held_against_those_that_come_after_it() -> None:
+    now = [0]
+    counters = MemoryCounters(lambda: now[0])
+    rate = (limit(("key", "patient"), "tokens_per_minute", 10),)
+    call = counters.reserve_now(rate, Use(tokens=1))
+    for n in range(5 * FEW):
+        now[0] += MINUTE
+        counters.settle(reserved(counters, f"model-{n}"), Use(tokens=1))
+    assert isinstance(call, Reservation)
+    counters.settle(call, Use(tokens=100))
+    assert isinstance(counters.reserve_now(rate, Use(tokens=1)), Refused)
