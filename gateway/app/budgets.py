@@ -31,12 +31,6 @@ class Budgets:
         self._all = all_of_them
         self._event = event
 
-    async def watch(self) -> None:
-        """Reads again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY)
-            await self.remember()
-
     async def remember(self) -> None:
         """Reads once."""
         budgets = self._all()

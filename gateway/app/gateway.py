@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from gateway.app import budgets, layers
+from gateway.app.again import again
 from gateway.app.budgets import Budgets
 from gateway.app.layers import Layers
 from gateway.app.reload import Reloading, Source
@@ -109,8 +111,8 @@ class Gateway:
             await self._begin(at_the_end)
             for work in (
                 self._watch_lag(),
-                self._budgets.watch(),
-                self._layers.watch(),
+                again(budgets.EVERY, self._budgets.remember, self._logs.crashed),
+                again(layers.EVERY, self._layers.look, self._logs.crashed),
                 self.reload.watch(),
                 self._rediscovery.run(self._replace),
             ):

@@ -65,12 +65,6 @@ class Layers:
             self._overlay = None  # the keys that open secrets may be others
             await self._lay()
 
-    async def watch(self) -> None:
-        """Looks again and again, until cancelled."""
-        while self._archive is not None:
-            await asyncio.sleep(EVERY)
-            await self.look()
-
     async def look(self) -> None:
         """Looks once, and one at a time: what was seen before must not come after what was seen since."""
         async with self._looking:
