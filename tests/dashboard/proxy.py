@@ -13,9 +13,11 @@ async def below(prefix: str, port: int) -> AsyncIterator[str]:
     """The address at which the gateway on this port is found below the prefix. Everything else there is a 404."""
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await _forward(prefix.encode(), port, reader, writer)
-        writer.close()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await _forward(prefix.encode(), port, reader, writer)
+        finally:  # also when the browser is gone and the test is over
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:

@@ -31,7 +31,7 @@ MAX_BODY = 256 * 1024
 ROUNDS = 4
 """All alike. The first fills what stays filled: pools, caches, the allocator's own reserves."""
 
-GROWTH = 8 * 2**20
+GROWTH = 16 * 2**20
 """Bytes by which the process may grow in the best of the later rounds. A leak grows in each of them, by this much when
 a request leaves 3 KB behind; the allocator's reserves may grow by tens of megabytes in any one of them."""
 
