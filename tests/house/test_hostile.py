@@ -33,7 +33,7 @@ ROUNDS = 4
 
 GROWTH = 16 * 2**20
 """Bytes by which the process may grow in the best of the later rounds. A leak grows in each of them, by this much when
-a request leaves 3 KB behind; the allocator's reserves may grow by tens of megabytes in any one of them."""
+a request leaves 6 KB behind; the allocator's reserves may grow by tens of megabytes in any one of them."""
 
 SEEN_UPSTREAM = re.compile(r"/v1/chat/completions|/openai/deployments/[^/?#]+/chat/completions\?api-version=2024-10-21")
 """All that a client can bring the gateway to ask a provider."""
