@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from gateway.core.call import Headers, Json, UpstreamRequest
 from gateway.core.errors import Failure
 
@@ -16,7 +18,7 @@ Random = Callable[[], float]
 """A number in [0, 1)."""
 
 
-class Patience(NamedTuple):
+class Patience(Struct, frozen=True):
     """How long an exchange may go on.
 
     `until` is a point in time of the clock; `idle` is the longest silence in seconds between two reads of the socket.
@@ -156,7 +158,7 @@ class Limit:
     when a limit is changed."""
 
 
-class Standing(NamedTuple):
+class Standing(Struct, frozen=True):
     """How a limit stands."""
 
     limit: Limit
@@ -168,7 +170,7 @@ class Standing(NamedTuple):
     """Seconds until nothing counts as used any more, if nobody else comes. Zero for places: nobody knows."""
 
 
-class Refused(NamedTuple):
+class Refused(Struct, frozen=True):
     """There was no room. Nothing has been consumed."""
 
     standing: Standing
@@ -180,7 +182,7 @@ class Refused(NamedTuple):
     """
 
 
-class Reservation(NamedTuple):
+class Reservation(Struct, frozen=True):
     """What was granted to one call, until it is settled."""
 
     id: int
@@ -188,6 +190,8 @@ class Reservation(NamedTuple):
     use: Use
     at: int
     """Milliseconds since 1970, by the clock of the counters."""
+    standings: tuple[Standing, ...] = ()
+    """How its limits stood when it was granted, in their order, this call included."""
 
 
 class Counters(Protocol):
@@ -205,9 +209,6 @@ class Counters(Protocol):
         Raises Overloaded where limits cannot be checked, and the configuration wants calls to be refused then. When it
         is cancelled, nothing stays reserved.
         """
-
-    def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
-        """How its limits stand, in their order, this call included. Empty once it is settled."""
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used: the rest goes back, what was used beyond it is debited.

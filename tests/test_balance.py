@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.config.snapshot import Breaker, Model, Strategy
 from gateway.core.call import Call, Json, Price, Target
@@ -220,7 +221,7 @@ def priced(*prices: Price | None) -> list[Choice]:
 )
 def test_what_is_cheaper_depends_on_how_long_the_answer_may_be(body: Json, cheaper: str) -> None:
     seen = view("cheapest")
-    seen = seen._replace(call=seen.call._replace(body=body))
+    seen = seen._replace(call=replace(seen.call, body=body))
     assert names(order(priced(Price(10, 10), Price(1, 40)), seen))[0] == cheaper
 
 

@@ -10,6 +10,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from gateway.core.call import Json
 from gateway.core.errors import Unsupported
@@ -155,7 +157,7 @@ def test_an_image_is_its_bytes_or_where_it_is() -> None:
     assert inline.detail == "low"
     linked = media({"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}})
     assert (linked.media_type, linked.data, linked.url) == ("", "", "https://pictures.example/cat.png")
-    assert media({"type": "image_url", "image_url": PNG}) == inline._replace(detail="")
+    assert media({"type": "image_url", "image_url": PNG}) == replace(inline, detail="")
 
 
 def test_a_data_url_may_say_more_than_its_type() -> None:
@@ -275,6 +277,8 @@ def strings(value: Any) -> list[str]:
     """Every text in a value, however deep: what people said, links, ids, names and arguments."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, Struct):
+        value = astuple(value)
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return [text for child in children for text in strings(child)]
 

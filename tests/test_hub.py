@@ -104,22 +104,22 @@ LISTEN: Json = {"type": "function", "function": {"name": "listen", "description"
 
 
 def test_tools_are_read_with_what_they_leave_out_filled_in() -> None:
-    tools, choice, parallel = hub.tools({"tools": [LOOK, LISTEN], "parallel_tool_calls": False})
-    assert tools == (
+    asked = hub.tools({"tools": [LOOK, LISTEN], "parallel_tool_calls": False})
+    assert asked.tools == (
         Tool("look", "", SCHEMA, True, {}),
         Tool("listen", "Hear.", {"type": "object", "properties": {}}, False, {"cache_control": {"x": 1}}),
     )
-    assert choice is None
-    assert parallel is False
+    assert asked.choice is None
+    assert asked.parallel is False
 
 
 def test_legacy_functions_are_tools() -> None:
     body = {"functions": [LOOK["function"]], "function_call": {"name": "look"}}
-    assert hub.tools(body) == ((Tool("look", "", SCHEMA, True, {}),), Choice("named", "look"), None)
+    assert hub.tools(body) == hub.Tools((Tool("look", "", SCHEMA, True, {}),), Choice("named", "look"), None)
 
 
 def test_a_request_without_tools_has_none() -> None:
-    assert hub.tools({"tools": None}) == ((), None, None)
+    assert hub.tools({"tools": None}) == hub.NO_TOOLS
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,10 @@ def test_the_last_target_is_waited_for_once_when_it_turns_out_to_be_full(world: 
     assert names(world.drive(model("a"), *[full(2.0)] * 9)) == "aa"
 
 
+def test_but_not_if_it_had_a_second_chance_before(world: World) -> None:
+    assert names(world.drive(model("a", "b", limit=9), Failure.UNREACHABLE, full(2.0), Failure.BILLING)) == "aab"
+
+
 def test_but_not_for_longer_than_five_seconds(world: World) -> None:
     assert names(world.drive(model("a"), *[full(6.0)] * 9)) == "a"
 

@@ -78,10 +78,7 @@ keys: [{{name: web-app, key: a-key-of-the-test-suite-000001, {" ".join(key.split
     def used(self, target: Target | None = None) -> dict[str, int]:
         """How much of each limit is used, but for what the look itself takes."""
         look = self.counters.hold(self.toll.limits("web-app", target or self.first), NOTHING)
-        found = {
-            f"{standing.limit.owner[0]} {standing.limit.what}": standing.used
-            for standing in self.counters.standings(look)
-        }
+        found = {f"{standing.limit.owner[0]} {standing.limit.what}": standing.used for standing in look.standings}
         self.counters.settle(look, NOTHING)
         return {name: used - name.endswith("concurrent_requests") for name, used in found.items()}
 

@@ -13,4 +13,4 @@ clock = time.monotonic
 
 def milliseconds() -> int:
     """The time of day, in milliseconds since 1970."""
-    return int(now() * 1000)
+    return time.time_ns() // 1_000_000

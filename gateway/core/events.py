@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
 
-class Usage(NamedTuple):
+class Usage(Struct, frozen=True):
     """Token counts, in one convention for every provider.
 
     `input` includes tokens read from and written to a cache; `output` includes reasoning tokens.
@@ -25,9 +26,17 @@ class Usage(NamedTuple):
     def total(self) -> int:
         return self.input + self.output
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.reasoning + other.reasoning,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Started:
+
+class Started(Struct, frozen=True):
     """The answer opens. `created` is in seconds since 1970, 0 where the upstream named no time."""
 
     id: str
@@ -35,22 +44,19 @@ class Started:
     created: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(Struct, frozen=True):
     """The next words of what the model thinks before it speaks."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningSealed:
+class ReasoningSealed(Struct, frozen=True):
     """A block of reasoning is complete, and the provider wants it back in the next turn exactly so.
 
     Either `text` with the provider's `signature` of it, or `data`, which only the provider can read. The words of
@@ -63,14 +69,12 @@ class ReasoningSealed:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     text: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallStarted:
+class ToolCallStarted(Struct, frozen=True):
     """A tool is called. `index` counts the calls of one choice from 0."""
 
     index: int
@@ -81,8 +85,7 @@ class ToolCallStarted:
     """What the provider wants back with this call in the next turn (Gemini's `thoughtSignature`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallArguments:
+class ToolCallArguments(Struct, frozen=True):
     """The next piece of a tool call's arguments, which together are one JSON text."""
 
     index: int
@@ -90,8 +93,7 @@ class ToolCallArguments:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cited:
+class Cited(Struct, frozen=True):
     """A source for what was said between two characters of the text, counted from its beginning."""
 
     url: str
@@ -102,30 +104,26 @@ class Cited:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pictured:
+class Pictured(Struct, frozen=True):
     """The model drew: an image as a `data:` URL."""
 
     url: str
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogProbs:
+class LogProbs(Struct, frozen=True):
     """How likely the tokens were, each as OpenAI tells it: token, logprob, bytes, top_logprobs."""
 
     content: tuple[Mapping[str, Any], ...]
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     reason: FinishReason
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReported:
+class UsageReported(Struct, frozen=True):
     usage: Usage
 
 

@@ -8,9 +8,9 @@ https://platform.claude.com/docs/en/api/messages/create
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from gateway.core.call import Call, Json, Target, UpstreamRequest
 from gateway.core.errors import Unsupported
@@ -114,7 +114,7 @@ def _plain(body: Json) -> tuple[Json, tuple[str, ...]]:
 # The form of the answer.
 
 
-class Form(NamedTuple):
+class Form(Struct, frozen=True):
     """How an answer is held to a `response_format`: in one of three ways, or not at all."""
 
     schema: Json | None = None

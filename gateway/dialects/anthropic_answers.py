@@ -10,10 +10,10 @@ https://platform.claude.com/docs/en/build-with-claude/streaming
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from gateway.core.call import Json, Target, UpstreamReply
 from gateway.core.errors import Failure, UpstreamError, malformed
@@ -105,8 +105,7 @@ def answer(reply: UpstreamReply) -> Iterator[Event]:
         yield from story.message_stop({})
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(Struct):
     """A block that is open."""
 
     kind: str

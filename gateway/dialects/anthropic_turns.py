@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.core.call import Json
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.dialects.conversation import (
@@ -161,7 +163,7 @@ def _tool_result(part: ToolResult, ids: _Ids) -> Json:
     said = [inner for inner in part.parts if _is_sent(inner)]
     mark = part.extra.get("cache_control")
     if mark and said and said[-1].extra.get("cache_control") is mark:  # set on the whole message: once is enough
-        said[-1] = said[-1]._replace(extra={})
+        said[-1] = replace(said[-1], extra={})
     if len(said) == 1 and isinstance(said[0], TextPart) and not said[0].extra:
         result["content"] = said[0].text
     elif said:

@@ -104,7 +104,8 @@ def _form(form: hub.Format) -> Json:
 
 def _tools(body: Json) -> tuple[Json, tuple[str, ...]]:
     """The fields about tools, and the name of what is lost of them."""
-    offered, choice, _ = hub.tools(body)
+    asked = hub.tools(body)
+    offered, choice = asked.tools, asked.choice
     if not offered:
         return {}, ()
     sent: Json = {}

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
+from msgspec import Struct
 
 from gateway.core.call import Json
 from gateway.core.errors import Unsupported
@@ -21,7 +22,7 @@ from gateway.core.errors import Unsupported
 Side = Literal["user", "assistant"]
 
 
-class TextPart(NamedTuple):
+class TextPart(Struct, frozen=True):
     text: str
     extra: Json
     """Fields of the part that OpenAI's grammar does not have, such as `cache_control`."""
@@ -29,7 +30,7 @@ class TextPart(NamedTuple):
     """Where it stands in the request, for a message about it: `messages[2].content[0]`."""
 
 
-class MediaPart(NamedTuple):
+class MediaPart(Struct, frozen=True):
     """An image, a sound, a document. Either `data`, in base64, or `url`, or the `file_id` of an upload."""
 
     kind: Literal["image", "audio", "file"]
@@ -45,7 +46,7 @@ class MediaPart(NamedTuple):
     place: str
 
 
-class Thought(NamedTuple):
+class Thought(Struct, frozen=True):
     """A sealed block of the model's own reasoning, to be given back: see `core.events.ReasoningSealed`."""
 
     text: str
@@ -53,7 +54,7 @@ class Thought(NamedTuple):
     data: str
 
 
-class ToolUse(NamedTuple):
+class ToolUse(Struct, frozen=True):
     id: str
     name: str
     arguments: str
@@ -63,7 +64,7 @@ class ToolUse(NamedTuple):
     place: str
 
 
-class ToolResult(NamedTuple):
+class ToolResult(Struct, frozen=True):
     id: str
     name: str
     """Of the tool that was called, where the call is in the conversation; else empty."""
@@ -77,12 +78,12 @@ class ToolResult(NamedTuple):
 Part = TextPart | MediaPart | Thought | ToolUse | ToolResult
 
 
-class Turn(NamedTuple):
+class Turn(Struct, frozen=True):
     side: Side
     parts: tuple[Part, ...]
 
 
-class Conversation(NamedTuple):
+class Conversation(Struct, frozen=True):
     system: tuple[TextPart, ...]
     turns: tuple[Turn, ...]
 

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from gateway.core.call import Call, Json, Target
 from gateway.core.errors import InvalidRequest, Unsupported
 
@@ -106,7 +108,7 @@ def stops(body: Json) -> list[str]:
 # Tools.
 
 
-class Tool(NamedTuple):
+class Tool(Struct, frozen=True):
     name: str
     description: str
     parameters: Json
@@ -116,7 +118,7 @@ class Tool(NamedTuple):
     """Fields of the tool that OpenAI's grammar does not have, such as `cache_control`."""
 
 
-class Choice(NamedTuple):
+class Choice(Struct, frozen=True):
     """Which tools may or must be called."""
 
     mode: Literal["auto", "none", "required", "named"]
@@ -124,7 +126,7 @@ class Choice(NamedTuple):
     """The one that must be called, where the mode is `named`."""
 
 
-class Tools(NamedTuple):
+class Tools(Struct, frozen=True):
     tools: tuple[Tool, ...]
     choice: Choice | None
     """None: the client left it open."""
@@ -193,7 +195,7 @@ def _is_named(tool: Any) -> bool:
 # The form of the answer.
 
 
-class Format(NamedTuple):
+class Format(Struct, frozen=True):
     """A `response_format` other than text."""
 
     schema: Json | None

@@ -86,7 +86,8 @@ def _form(form: hub.Format) -> Json:
 
 
 def _tools(body: Json) -> Json:
-    offered, choice, parallel = hub.tools(body)
+    asked = hub.tools(body)
+    offered, choice, parallel = asked.tools, asked.choice, asked.parallel
     if not offered:
         return {}
     sent: Json = {"tools": [{"type": "function", "function": _function(tool)} for tool in offered]}

@@ -10,9 +10,10 @@ https://platform.openai.com/docs/api-reference/chat-streaming/streaming
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from gateway.core.call import Json, Target, UpstreamReply
 from gateway.core.errors import Failure, UpstreamError, malformed
@@ -45,7 +46,7 @@ __all__ = ["Chunks", "Decoder", "Heard", "answer", "body_of", "refusal", "stream
 FULL_STOP = b"[DONE]"
 
 
-class Heard(NamedTuple):
+class Heard(Struct, frozen=True):
     """One event of a stream."""
 
     raw: bytes

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from gateway.core.events import Usage
 from gateway.dialects.openai_mend import settled_usage
@@ -25,7 +25,7 @@ PADDINGS = (b',"obfuscation":"', b',"p":"')
 NULL_USAGE = b',"usage":null'
 
 
-class Mould(NamedTuple):
+class Mould(Struct, frozen=True):
     """The bytes around the text of a chunk that was looked at and found right."""
 
     before: bytes
@@ -61,7 +61,7 @@ def mould(raw: bytes, text: str) -> Mould | None:
     return Mould(before + b'"', b'"' + head + padding, end)
 
 
-class Whole(NamedTuple):
+class Whole(Struct, frozen=True):
     """One unstreamed answer, as the client gets it."""
 
     body: bytes
@@ -70,7 +70,7 @@ class Whole(NamedTuple):
     """Characters of output."""
 
 
-class AnswerMould(NamedTuple):
+class AnswerMould(Struct, frozen=True):
     """What stands before and behind the text of a plain answer that was looked at and found right.
 
     Numbers and ids may be others; every other byte must be the same.

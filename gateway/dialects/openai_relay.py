@@ -8,6 +8,7 @@ who asked.
 from __future__ import annotations
 
 import orjson
+from msgspec.structs import replace
 
 from gateway.core.call import Json, UpstreamReply
 from gateway.core.errors import malformed
@@ -188,7 +189,7 @@ def whole(reply: UpstreamReply) -> Whole:
     body, changed = body_of(reply)
     told = Whole(reply.body, usage_of(body), characters(body["choices"], "message"))
     if changed:
-        return told._replace(body=_spelt(body))
+        return replace(told, body=_spelt(body))
     remember(told)
     return told
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, GatewayError, LimitExceeded, Overloaded, UpstreamError
@@ -24,7 +24,7 @@ PASSED_ON = frozenset({Failure.REJECTED, Failure.UNSUPPORTED, Failure.CONTEXT_TO
 """Failures that are the request's own fault, whoever noticed it."""
 
 
-class Tried(NamedTuple):
+class Tried(Struct, frozen=True):
     """One attempt, as the record tells it."""
 
     provider: str
@@ -40,7 +40,7 @@ class Tried(NamedTuple):
     """In the call's trace, if it has one."""
 
 
-class UnderWay(NamedTuple):
+class UnderWay(Struct, frozen=True):
     """An attempt that is being made."""
 
     target: Target
@@ -48,8 +48,7 @@ class UnderWay(NamedTuple):
     span_id: int
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One call, from the first byte asked to the last one answered. Times are the event loop's, in seconds."""
 
     id: str
@@ -102,11 +101,11 @@ class Entry:
 
     def note(self, outcome: str, now: float, said: str = "") -> None:
         """It has ended. Noted once: when the books are closed before the answer is finished, it has gone well."""
-        if self.under_way is not None:
-            target, since, span_id = self.under_way
-            self.under_way = None
+        ended, self.under_way = self.under_way, None
+        if ended is not None:
+            target, since = ended.target, ended.since
             ms = (now - since) * 1000
-            self.tried.append(Tried(target.provider, target.model, outcome, ms, said, since, span_id))
+            self.tried.append(Tried(target.provider, target.model, outcome, ms, said, since, ended.span_id))
 
     def heard(self, usage: Usage | None, carried: int, told: Usage = NOTHING) -> None:
         """What the attempt has come to so far. Once the books are closed they stay as they are.
@@ -186,7 +185,8 @@ class Entry:
 
     def overhead(self, now: float) -> float:
         """Seconds so far that were not spent waiting for an upstream."""
-        return max(0.0, now - self.started - self.waited)
+        passed = now - self.started
+        return passed - self.waited if passed > self.waited else 0.0
 
 
 def _is_spent(error: GatewayError) -> bool:

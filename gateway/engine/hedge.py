@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.core.errors import Failure, GatewayError, UpstreamError
 from gateway.engine.entry import Entry, Tried
 from gateway.engine.visit import Client, Visit
@@ -69,7 +71,7 @@ class _Heat:
     def start(self, attempt: Attempt) -> None:
         sheet = self._visit.entry.sheet()
         sheet.waited += self._visit.clock() - self._since
-        own = self._visit._replace(client=_Runner(self, sheet, self._visit.client), entry=sheet)
+        own = replace(self._visit, client=_Runner(self, sheet, self._visit.client), entry=sheet)
         task = asyncio.get_running_loop().create_task(self._run(own, attempt))
         self._attempts.add(task)
         task.add_done_callback(self._ended)
@@ -146,7 +148,7 @@ class _Heat:
         if tried.outcome != "cancelled":
             return tried
         self._visit.house.board.of(attempt.target).spoke(self._visit.clock(), tried.ms / 1000)
-        return tried._replace(outcome=OUTPACED)
+        return replace(tried, outcome=OUTPACED)
 
 
 def _failure(task: asyncio.Task[None]) -> list[GatewayError]:

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, Target
 from gateway.core.errors import Failure, GatewayError, UpstreamError
@@ -74,7 +76,7 @@ async def _with_media(visit: Visit, target: Target) -> Visit:
             body = await waiting(visit.house.media.inline(visit.call.body, target.own_links), visit)
     except TimeoutError:
         raise UpstreamError(Failure.DEADLINE, "the files that the request links to took too long") from None
-    return visit if body is visit.call.body else visit._replace(call=visit.call._replace(body=body))
+    return visit if body is visit.call.body else replace(visit, call=replace(visit.call, body=body))
 
 
 def _after(failure: UpstreamError, plan: Plan, entry: Entry) -> Attempt:

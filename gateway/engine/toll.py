@@ -79,7 +79,7 @@ class Toll:
             entry.standings = (granted.standing,) if granted.standing.limit.owner[0] == "key" else ()
             raise _refusal(granted)
         entry.reservation = granted
-        entry.standings = self._counters.standings(granted)[: len(self._keys.get(entry.key, NO_LIMITS))]
+        entry.standings = granted.standings[: len(self._keys.get(entry.key, NO_LIMITS))]
 
     def give_back(self, entry: Entry) -> None:
         """The call goes elsewhere, and has used nothing here."""
@@ -120,7 +120,7 @@ def _sums(used: Sequence[tuple[Target, Usage]]) -> tuple[Usage, int | None, int]
         return credible(usage), micros, micros or 0
     costs = [cost(usage, target.price) for target, usage in used]
     known = [each for each in costs if each is not None]
-    usage = Usage(*map(sum, zip(*(credible(usage) for _, usage in used), strict=True)))
+    usage = sum((credible(usage) for _, usage in used), NO_USAGE)
     return usage, sum(known) if len(known) == len(costs) else None, sum(known)
 
 
@@ -150,7 +150,7 @@ def _limits(owner: tuple[str, ...], every: Every = "minute", **most: int | None)
 
 def _refusal(refused: Refused) -> GatewayError:
     """Which limit refuses, whose it is, how much of it is used, and when there will be room."""
-    standing, wait = refused
+    standing, wait = refused.standing, refused.wait
     words = _words(standing, wait)
     if standing.limit.owner[0] == "key":
         return LimitExceeded(f"The key `{standing.limit.owner[1]}` {words}", standing.limit.what, wait)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, Target, UpstreamReply, UpstreamRequest
@@ -40,7 +42,7 @@ class Client(Protocol):
         """The answer, all at once."""
 
 
-class Visit(NamedTuple):
+class Visit(Struct, frozen=True):
     """What every step of one call needs."""
 
     call: Call

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec.structs import astuple
+
 from gateway.core.call import Price
 from gateway.core.events import Usage
 from gateway.core.money import picos, rounded
@@ -35,7 +37,8 @@ def cost(usage: Usage, price: Price | None) -> int | None:
     if price is None:
         return None
     rates = _rates(price)
-    prompt, output, read, written, _ = credible(usage)
+    usage = credible(usage)
+    prompt, output, read, written = usage.input, usage.output, usage.cache_read, usage.cache_write
     for tokens, longer in rates.above:
         if prompt > tokens:
             rates = longer
@@ -45,12 +48,12 @@ def cost(usage: Usage, price: Price | None) -> int | None:
 
 def credible(usage: Usage) -> Usage:
     """The usage as it is where it can be true, which it nearly always can; else `bounded`."""
-    prompt, output, read, written, thought = usage
+    read, written = usage.cache_read, usage.cache_write
     if (
         read < 0
         or written < 0
-        or not 0 <= thought <= output <= MOST_TOKENS
-        or not read + written <= prompt <= MOST_TOKENS
+        or not 0 <= usage.reasoning <= usage.output <= MOST_TOKENS
+        or not read + written <= usage.input <= MOST_TOKENS
     ):
         return bounded(usage)
     return usage
@@ -61,7 +64,7 @@ def bounded(usage: Usage) -> Usage:
 
     Where more was cached than there is, what was written to the cache counts first: it is the dearest.
     """
-    prompt, output, read, written, thought = (min(max(count, 0), MOST_TOKENS) for count in usage)
+    prompt, output, read, written, thought = (min(max(count, 0), MOST_TOKENS) for count in astuple(usage))
     written = min(written, prompt)
     return Usage(prompt, output, min(read, prompt - written), written, min(thought, output))
 

@@ -10,6 +10,8 @@ import math
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.core.call import Call, Json, Target
 from gateway.core.events import Usage
 from gateway.policy.cost import MOST_TOKENS, bounded
@@ -76,7 +78,7 @@ class Estimates:
             return Usage(prompt)
         longest = target.context or MOST_OUTPUT
         each = _bound(call.body, target) or _usual(known)
-        return Usage(prompt, min(each, longest) * _choices(call.body))
+        return Usage(prompt, (min(longest, each)) * _choices(call.body))
 
     def cut(self, call: Call, target: Target, carried: int, told: Usage = NOTHING) -> Usage:
         """What a call has used that ended before its usage was told, after so many characters of output.
@@ -85,7 +87,7 @@ class Estimates:
         """
         known = self._known(target)
         answer = max(known.answers.at(carried), told.output)
-        return bounded(told._replace(input=told.input or _prompt(call, known), output=answer))
+        return bounded(replace(told, input=told.input or _prompt(call, known), output=answer))
 
     def learn(self, call: Call, target: Target, usage: Usage, carried: int = 0) -> None:
         """A provider has said what a complete call used. `carried` are the characters of its output.
@@ -131,17 +133,18 @@ def weigh(call: Call) -> tuple[int, int]:
     size, attachments = call.size, 0
     messages = call.body.get("messages")
     for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and _is_attachment(part):
-                size -= _length(part)
-                attachments += 1
+        if isinstance(message, dict) and isinstance(content := message.get("content"), list):
+            for part in content:
+                if isinstance(part, dict) and _is_attachment(part):
+                    size -= _length(part)
+                    attachments += 1
     return size if size > 0 else 1, attachments
 
 
 def _prompt(call: Call, known: Habits) -> int:
     size, attachments = weigh(call)
-    return min(known.prompts.at(size) + ATTACHMENT * attachments, MOST_TOKENS)
+    tokens = known.prompts.at(size) + ATTACHMENT * attachments
+    return min(MOST_TOKENS, tokens)
 
 
 def _usual(known: Habits) -> int:

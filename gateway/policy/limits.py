@@ -9,7 +9,7 @@ Each kind of limit is a small class with the same methods. Those are told the li
 when the configuration changes it:
 
 * `wait(limit, amount, now)`: milliseconds until so much would fit; 0: now; `NEVER`: not at all. Consumes nothing.
-* `take(limit, amount, now)`: so much is reserved, whether it fits or not.
+* `take(limit, amount, now)`: so much is reserved, whether it fits or not. Gives how the limit stands then.
 * `settle(limit, reserved, used, at, now)`: what was reserved `at` that time has come to this.
 * `standing(limit, now)`: how much is used, and in how many milliseconds that is over.
 * `idle(now)`: whether it holds nothing, so that a new one would do as well.
@@ -120,7 +120,7 @@ class Counter(Protocol):
 
     def wait(self, limit: Limit, amount: int, now: int) -> float: ...
 
-    def take(self, limit: Limit, amount: int, now: int) -> None: ...
+    def take(self, limit: Limit, amount: int, now: int) -> Standing: ...
 
     def settle(self, limit: Limit, reserved: int, used: int, at: int, now: int) -> None: ...
 
@@ -160,8 +160,9 @@ class Bucket:
         missing = debt + (amount - most) * MINUTE if amount < most else debt
         return -(-missing // most) if missing > 0 else 0
 
-    def take(self, limit: Limit, amount: int, now: int) -> None:
-        self._add(limit, amount if amount < limit.most else limit.most, now)
+    def take(self, limit: Limit, amount: int, now: int) -> Standing:
+        self._paid_back(limit.most, now)
+        return self._stands(limit, self._add(limit, amount if amount < limit.most else limit.most, now))
 
     def settle(self, limit: Limit, reserved: int, used: int, at: int, now: int) -> None:
         debt = self._paid_back(limit.most, now)
@@ -173,29 +174,32 @@ class Bucket:
             self._debt = left if left > 0 else 0
 
     def standing(self, limit: Limit, now: int) -> Standing:
-        most = limit.most
-        debt = self._debt if now == self._at else self._paid_back(most, now)
-        used = -(-debt // MINUTE)
-        return Standing(limit, used, most - used if used < most else 0, -(-debt // most) / 1000)
+        return self._stands(limit, self._paid_back(limit.most, now))
 
     def idle(self, now: int) -> bool:
         return (now - self._at) * self._rate >= self._debt
 
     def _paid_back(self, rate: int, now: int) -> int:
         """The debt as it is now. A clock that was set back gives nothing and takes nothing: it goes on from there."""
-        debt = self._debt
-        if debt and now > self._at:
-            debt -= (now - self._at) * rate
-            self._debt = debt = debt if debt > 0 else 0
-        self._at = now
+        debt, passed = self._debt, now - self._at
+        if passed:
+            self._at = now
+            if debt and passed > 0:
+                debt -= passed * rate
+                self._debt = debt = debt if debt > 0 else 0
         return debt
 
-    def _add(self, limit: Limit, amount: int, now: int) -> None:
-        """To a debt that is up to date."""
+    def _add(self, limit: Limit, amount: int, now: int) -> int:
+        """To a debt that is up to date. Gives what it is then."""
         if not self._debt:
             self._since, self._rate = now, limit.most
         debt = self._debt + amount * MINUTE
-        self._debt = debt if debt < DEEPEST else DEEPEST
+        self._debt = debt = debt if debt < DEEPEST else DEEPEST
+        return debt
+
+    def _stands(self, limit: Limit, debt: int) -> Standing:
+        most, used = limit.most, -(-debt // MINUTE)
+        return Standing(limit, used, most - used if used < most else 0, -(-debt // most) / 1000)
 
 
 class Slots:
@@ -209,8 +213,9 @@ class Slots:
     def wait(self, limit: Limit, amount: int, now: int) -> float:
         return SOON if self._held >= limit.most else 0
 
-    def take(self, limit: Limit, amount: int, now: int) -> None:
+    def take(self, limit: Limit, amount: int, now: int) -> Standing:
         self._held += 1
+        return self.standing(limit, now)
 
     def settle(self, limit: Limit, reserved: int, used: int, at: int, now: int) -> None:
         self._held -= 1
@@ -247,9 +252,10 @@ class Budget:
             return SOON  # what is in the way is reserved by calls that may well use less
         return NEVER if amount > limit.most else self._end - now
 
-    def take(self, limit: Limit, amount: int, now: int) -> None:
+    def take(self, limit: Limit, amount: int, now: int) -> Standing:
         self._turn(limit, now)
         self._reserved += amount
+        return self.standing(limit, now)
 
     def settle(self, limit: Limit, reserved: int, used: int, at: int, now: int) -> None:
         self._turn(limit, now)

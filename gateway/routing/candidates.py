@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, Target
@@ -19,7 +20,7 @@ FULL = frozenset({Failure.RATE_LIMITED, Failure.OVERLOADED})
 """Cooldowns that pass by themselves."""
 
 
-class Candidate(NamedTuple):
+class Candidate(Struct, frozen=True):
     """A target, and the model it stands in."""
 
     model: Model
@@ -35,7 +36,7 @@ class Candidates:
 
     __slots__ = (
         *("_board", "_busy", "_call", "_clock", "_left_out", "_lookup", "_models", "_queue", "_random", "_seen"),
-        *("_taken", "_unable"),
+        *("_taken", "_twice", "_unable"),
     )
 
     def __init__(
@@ -55,6 +56,7 @@ class Candidates:
         self._unable: list[Candidate] = []
         self._taken: list[Candidate] = []
         self._seen: set[tuple[str, str]] = set()
+        self._twice: set[tuple[str, str]] = set()
 
     def next(self) -> Candidate | None:
         """The next one that is well and has room, or else one that has no room at the moment."""
@@ -74,6 +76,10 @@ class Candidates:
         self._models = deque(candidate.model.fallbacks)
         self._seen.add((candidate.target.provider, candidate.target.model))
         self._take(candidate)
+
+    def once_more(self, target: Target) -> None:
+        """It is about to be tried a second time. There is no third."""
+        self._twice.add((target.provider, target.model))
 
     def only(self, names: Iterable[str]) -> None:
         """From now on, these models alone."""
@@ -100,9 +106,13 @@ class Candidates:
         self._unable.clear()
         return self._take(chosen)
 
-    def soonest(self) -> tuple[Candidate, float] | None:
-        """The one that is full for the shortest time from now, with the seconds."""
-        waits = [(each, wait) for each, wait in self._waits() if wait is not None]
+    def soonest(self, *, to_try: bool = False) -> tuple[Candidate, float] | None:
+        """The one that is full for the shortest time from now, with the seconds. `to_try`: that was not tried twice."""
+        waits = [
+            (each, wait)
+            for each, wait in self._waits()
+            if wait is not None and not (to_try and (each.target.provider, each.target.model) in self._twice)
+        ]
         return min(waits, key=lambda each: each[1]) if waits else None
 
     def _waits(self) -> Iterator[tuple[Candidate, float | None]]:

@@ -10,7 +10,9 @@ before may not be so any more, since all who wait for the same moment find out t
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.config.snapshot import Model
 from gateway.core.call import Call, Target
@@ -38,7 +40,7 @@ MORE: dict[Failure, Callable[[Model], tuple[str, ...]]] = {
 """Failures of the request itself that another model may not have."""
 
 
-class Route(NamedTuple):
+class Route(Struct, frozen=True):
     """What a plan is made from."""
 
     call: Call
@@ -52,7 +54,7 @@ class Route(NamedTuple):
     """No attempt begins after it."""
 
 
-class Attempt(NamedTuple):
+class Attempt(Struct, frozen=True):
     """One try at one target."""
 
     model: Model
@@ -83,7 +85,7 @@ def attempts(route: Route) -> Plan:
         attempt = _first(candidates, route, patience)
     while attempt is not None:
         if candidates is not None:
-            attempt = attempt._replace(others=left > 1 and candidates.untried() > 0)
+            attempt = replace(attempt, others=left > 1 and candidates.untried() > 0)
         failure = yield attempt
         if failure is None and not attempt.again:  # nobody was asked yet, so all is as at the beginning
             candidates = _candidates(route)
@@ -128,11 +130,12 @@ def _candidates(route: Route, taken: Attempt | None = None) -> Candidates:
 def _first(candidates: Candidates, route: Route, patience: float) -> Attempt:
     """Raises UpstreamError when every target has asked to be left alone for longer than the call waits: `patience`."""
     if candidate := candidates.next() or candidates.least_bad():
-        return Attempt(*candidate)
+        return Attempt(candidate.model, candidate.target)
     full = candidates.soonest()
     if full is None:
         raise UpstreamError(Failure.UNREACHABLE, "there is no target for this call")
-    (model, target), wait = full
+    candidate, wait = full
+    model, target = candidate.model, candidate.target
     delay = _spread(wait, route)
     if route.clock() + wait <= patience and _is_in_time(delay, route):
         return Attempt(model, target, delay)
@@ -143,9 +146,9 @@ def _second(attempt: Attempt, candidates: Candidates, route: Route) -> Attempt:
     """The second try that the call has waited for, or another target if that has asked to be left alone meanwhile."""
     wait = route.board.of(attempt.target).asked(route.clock())
     if not wait:
-        return attempt._replace(delay=0.0)
+        return replace(attempt, delay=0.0)
     if candidate := candidates.next():
-        return Attempt(*candidate)
+        return Attempt(candidate.model, candidate.target)
     raise _left_alone(attempt.target, wait, route)
 
 
@@ -166,7 +169,8 @@ def _again(attempt: Attempt, failure: UpstreamError, candidates: Candidates, rou
         delay = route.random() * BACKOFF
     if not _is_in_time(delay, route) or not route.board.may_retry(attempt.target, attempt.model.retry_share):
         return None
-    return attempt._replace(delay=delay, again=True)
+    candidates.once_more(attempt.target)
+    return replace(attempt, delay=delay, again=True)
 
 
 def _elsewhere(attempt: Attempt, failure: UpstreamError, candidates: Candidates, route: Route) -> Attempt | None:
@@ -178,7 +182,7 @@ def _elsewhere(attempt: Attempt, failure: UpstreamError, candidates: Candidates,
     if not _is_in_time(0.0, route):
         return None
     if candidate := candidates.next():
-        return Attempt(*candidate)
+        return Attempt(candidate.model, candidate.target)
     return _last_resort(attempt, candidates, route)
 
 
@@ -187,7 +191,7 @@ def _last_resort(before: Attempt, candidates: Candidates, route: Route) -> Attem
     if before.again:  # one such attempt for each call: else it would be one at each provider
         return None
     candidate, delay = candidates.least_bad(), 0.0
-    if candidate is None and (full := candidates.soonest()) is not None:
+    if candidate is None and (full := candidates.soonest(to_try=True)) is not None:
         candidate, wait = full
         delay = _spread(wait, route)
         if wait > LONGEST_WAIT:

@@ -76,9 +76,9 @@ class Tally:
         name = (served.key, served.model)
         calls, usage, cut, cut_usage = self._truths[name]
         if served.complete:
-            self._truths[name] = Truth(calls + 1, _sum(usage, served.usage), cut, cut_usage)
+            self._truths[name] = Truth(calls + 1, usage + served.usage, cut, cut_usage)
         else:
-            self._truths[name] = Truth(calls, usage, cut + 1, _sum(cut_usage, served.usage))
+            self._truths[name] = Truth(calls, usage, cut + 1, cut_usage + served.usage)
 
     def truths(self) -> Truths:
         """The sums so far."""
@@ -94,7 +94,3 @@ def key_of(request: Request) -> str:
         return signed.access_key
     query = request.path.partition("?")[2].split("&")
     return next((part.removeprefix("key=") for part in query if part.startswith("key=")), "")
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(*map(sum, zip(one, other, strict=True)))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import floor
+
+from gateway.core.call import Target
 from gateway.core.events import Usage
 from gateway.core.record import TEXT, Attempt, Record
 from gateway.engine.entry import Entry, Tried
 
+NO_TARGET = Target("", "", {})
 NO_USAGE = Usage()
 
 
@@ -20,20 +24,24 @@ def record(entry: Entry) -> Record:
 
 
 def _record(entry: Entry) -> Record:
-    call, usage, began = entry.call, entry.usage or NO_USAGE, entry.started
+    call, target, usage, began = entry.call, entry.target or NO_TARGET, entry.usage or NO_USAGE, entry.started
     return Record(  # in the order of its fields: by their names it would take twice as long
         entry.record_id or entry.id,
-        int(entry.time * 1000),
+        floor(entry.time * 1000),
         entry.key,
         str(call.body.get("user") or "")[:TEXT] if call else "",
         entry.endpoint,
         entry.model,
-        entry.provider,
-        entry.target.model[:TEXT] if entry.target else "",
+        target.provider,
+        target.model[:TEXT],
         entry.status,
         entry.outcome,
         call.stream if call else False,
-        *usage,
+        usage.input,
+        usage.output,
+        usage.cache_read,
+        usage.cache_write,
+        usage.reasoning,
         entry.usage_source,
         entry.cost,
         _ms(entry.ended - began),
@@ -44,9 +52,9 @@ def _record(entry: Entry) -> Record:
 
 
 def _attempt(tried: Tried) -> Attempt:
-    return Attempt(tried.provider, tried.model[:TEXT], tried.outcome, int(tried.ms * 100) / 100)
+    return Attempt(tried.provider, tried.model[:TEXT], tried.outcome, floor(tried.ms * 100) / 100)
 
 
 def _ms(seconds: float) -> float:
-    """To the hundredth; `round` would take three times as long."""
-    return int(seconds * 100_000) / 100
+    """To the hundredth; `round` would take four times as long."""
+    return floor(seconds * 100_000) / 100

@@ -44,7 +44,7 @@ class Apart:
             return granted
         self._held[asked.id] = granted
         self._rates.update((limit.name, limit) for limit in limits if limit.kind == "rate")
-        return self._counters.standings(granted)
+        return granted.standings
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 from gateway.policy.limits import COUNTERS, Bucket, Budget, Counter, bounded
-from gateway.ports import Limit, Refused, Reservation, Standing, Use
+from gateway.ports import Limit, Refused, Reservation, Use
 
 FEW = 1000
 """Counters that are kept without asking whether they hold anything."""
@@ -68,18 +68,12 @@ class MemoryCounters:
         return self._taken(self._counted(limits, use), limits, use, self._now())
 
     def _taken(self, counted: Counted, limits: tuple[Limit, ...], use: Use, now: int) -> Reservation:
-        for counter, limit, amount in counted:
-            counter.take(limit, amount, now)
+        standings = tuple([counter.take(limit, amount, now) for counter, limit, amount in counted])
         id = next(self._ids)
         self._open[id] = counted
         if len(self._counters) > self._many:
             self._tidy(now)
-        return Reservation(id, limits, use, now)
-
-    def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
-        """How its limits stand, in their order, this call included. Empty once it is settled."""
-        now = self._now()
-        return tuple([counter.standing(limit, now) for counter, limit, _ in self._open.get(reservation.id, ())])
+        return Reservation(id, limits, use, now, standings)
 
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used. What is no number leaves what was reserved."""

@@ -24,10 +24,12 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.core.errors import Overloaded
 from gateway.core.secret import Secret
 from gateway.policy.limits import DEEPEST, NOTHING, bounded, standing
-from gateway.ports import Limit, Refused, Reservation, Standing, Use
+from gateway.ports import Limit, Refused, Reservation, Use
 from gateway.store.apart import Apart
 from gateway.store.redis_link import CLOSING, FIRST_PAUSE, Failed, Link
 from gateway.store.redis_pipe import Answered, Pipe
@@ -133,11 +135,6 @@ class RedisCounters:
             raise
         return granted or self._reserve_apart(asked)
 
-    def standings(self, reservation: Reservation) -> tuple[Standing, ...]:
-        """How its limits stood when it was granted, this call included. Empty once it is settled."""
-        held = self._open.get(reservation.id)
-        return held.stands if held else ()
-
     def settle(self, reservation: Reservation, used: Use) -> None:
         """Tells what was really used, soon. What is no number leaves what was reserved."""
         held = self._open.pop(reservation.id, None)
@@ -166,16 +163,17 @@ class RedisCounters:
             refusal = Overloaded("The gateway cannot check its limits just now; try again soon.")
             refusal.retry_after = LONGEST_PAUSE
             raise refusal
-        asked = asked._replace(id=next(self._ids))  # its lease may yet be told to be over
+        asked = replace(asked, id=next(self._ids))  # its lease may yet be told to be over
         stands = self._apart.reserve(asked)
         if isinstance(stands, Refused):
             return stands
-        self._open[asked.id] = _Open(asked, stands, None)
-        return asked
+        granted = replace(asked, standings=stands)
+        self._open[asked.id] = _Open(granted, None)
+        return granted
 
     def _answered(self, asked: Reservation, waiting: asyncio.Future[Any], answer: Any) -> None:
         if answer is None:  # the server may yet have granted it
-            self._untold.append(asked._replace(limits=_held(asked.limits)))
+            self._untold.append(replace(asked, limits=_held(asked.limits)))
             verdict = None
         else:
             verdict = self._read(asked, answer)
@@ -194,8 +192,8 @@ class RedisCounters:
                 self._tallies.heard(limit, spent, at)
         if refusing:
             return Refused(stands[refusing - 1], inf if wait < 0 else wait / 1000)
-        reservation = asked._replace(at=at)
-        self._open[asked.id] = _Open(reservation, tuple(stands), asyncio.get_running_loop().time())
+        reservation = replace(asked, at=at, standings=tuple(stands))
+        self._open[asked.id] = _Open(reservation, asyncio.get_running_loop().time())
         return reservation
 
     # What the server is told
@@ -242,7 +240,7 @@ class RedisCounters:
         reservation = held.reservation
         self._open[reservation.id] = held._replace(leased=asyncio.get_running_loop().time())
         if limits := _held(reservation.limits):
-            rows = _reserved(reservation._replace(limits=limits))
+            rows = _reserved(replace(reservation, limits=limits))
             self._call(pipe, "renew", reservation, limits, rows)
 
     async def _pulse(self, pipe: Pipe) -> None:
@@ -349,7 +347,6 @@ class _Open(NamedTuple):
     """A call under way."""
 
     reservation: Reservation
-    stands: tuple[Standing, ...]
     leased: float | None
     """When the server was told of it last; None: it knows nothing of it."""
 

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from gateway.config.snapshot import Provider
 from gateway.core.call import Call, Headers, Target, UpstreamReply, UpstreamRequest
 from gateway.core.errors import Failure, UpstreamError
@@ -149,7 +151,9 @@ class _Look:
         began = self._clock()
         credentials = () if bare else self.account.authorization.authorize(request)
         exchange = await self._way(request.url).send(
-            request._replace(headers=request.headers + credentials), connect=self._limit, patience=self._patience
+            structs.replace(request, headers=request.headers + credentials),
+            connect=self._limit,
+            patience=self._patience,
         )
         try:
             reply = UpstreamReply(exchange.status, exchange.headers, await read_all(exchange, LARGEST_ANSWER))

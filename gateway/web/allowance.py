@@ -5,28 +5,28 @@ See https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from math import ceil
 
-from gateway.ports import Standing, What
+from gateway.ports import Standing
 
-COUNTED: Mapping[What, bytes] = {
-    "requests_per_minute": b"requests",
-    "tokens_per_minute": b"tokens",
-    "token_budget": b"tokens",
-}
-"""Which limits these headers can tell of. For places and for dollars there are none."""
+REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
+TOKENS = REQUESTS.replace(b"requests", b"tokens")
 
 
 def allowance(standings: Sequence[Standing]) -> bytes:
-    """Header lines: of each unit the limit that leaves the least."""
-    tightest: dict[bytes, Standing] = {}
+    """Header lines: of requests and of tokens the limit that leaves the least. There are none for places and dollars.
+
+    A key has one limit of requests, and up to two of tokens.
+    """
+    requests = tokens = None
     for standing in standings:
-        unit = COUNTED.get(standing.limit.what)
-        if unit and ((other := tightest.get(unit)) is None or standing.remaining < other.remaining):
-            tightest[unit] = standing
-    return b"".join([_lines(unit, standing) for unit, standing in tightest.items()])
+        match standing.limit.what:
+            case "requests_per_minute":
+                requests = standing
+            case "tokens_per_minute" | "token_budget" if tokens is None or standing.remaining < tokens.remaining:
+                tokens = standing
+    return _told(REQUESTS, requests) + _told(TOKENS, tokens)
 
 
 def duration(seconds: float) -> bytes:
@@ -34,20 +34,13 @@ def duration(seconds: float) -> bytes:
     milliseconds = ceil(seconds * 1000)
     if milliseconds < 1000:
         return b"%dms" % milliseconds
-    minutes, rest = divmod(milliseconds, 60_000)
+    minutes, rest = milliseconds // 60_000, milliseconds % 60_000 / 1000
     if not minutes:
-        return b"%gs" % (rest / 1000)
+        return b"%gs" % rest
     if minutes < 60:
-        return b"%dm%gs" % (minutes, rest / 1000)
-    return b"%dh%dm%gs" % (minutes // 60, minutes % 60, rest / 1000)
+        return b"%dm%gs" % (minutes, rest)
+    return b"%dh%dm%gs" % (minutes // 60, minutes % 60, rest)
 
 
-def _lines(unit: bytes, standing: Standing) -> bytes:
-    limit, _, remaining, reset = standing
-    return _template(unit, limit.most) % (remaining, duration(reset))
-
-
-@lru_cache(maxsize=1024)
-def _template(unit: bytes, most: int) -> bytes:
-    lines = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n"
-    return lines % (unit, most, unit, unit)
+def _told(lines: bytes, standing: Standing | None) -> bytes:
+    return lines % (standing.limit.most, standing.remaining, duration(standing.reset)) if standing else b""

@@ -9,7 +9,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gateway.core.errors import Failure, UpstreamError
 
@@ -22,9 +23,8 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(slots=True)
-class Frame:
-    """What stood between two blank lines. Never changed; not frozen, because that costs 1 us more for each chunk."""
+class Frame(Struct, frozen=True):
+    """What stood between two blank lines."""
 
     raw: bytes
     """Its exact bytes, the blank line included where there was one."""

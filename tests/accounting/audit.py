@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
+from msgspec.structs import replace
 
 from gateway.cli.live import samples
 from gateway.core.events import Usage
@@ -76,9 +77,9 @@ class Found:
         account: defaultdict[tuple[str, str], Usage] = defaultdict(Usage)
         for name, truth in self._truths():
             if name[1] not in UNTOLD:
-                account[name] = added(account[name], truth.usage)
+                account[name] += truth.usage
             if name[1] in CHARGED_TWICE:
-                account[name] = added(account[name], truth.cut_usage._replace(output=truth.cut))
+                account[name] += replace(truth.cut_usage, output=truth.cut)
         return {name: usage for name, usage in account.items() if usage != NOTHING}
 
     @cached_property
@@ -87,7 +88,7 @@ class Found:
         total = NOTHING
         for (_, model), truth in self._truths():
             if model not in CHARGED_TWICE and model not in HEDGED:
-                total = added(total, truth.usage if model in UNTOLD else truth.cut_usage)
+                total += truth.usage if model in UNTOLD else truth.cut_usage
         return total
 
     def _truths(self) -> Iterator[tuple[tuple[str, str], Truth]]:
@@ -150,7 +151,7 @@ def _summed(records: Iterable[Record]) -> Account:
     models = {public(name): name for name in SCENES}
     for record in records:
         name = record.key, models[record.model]
-        account[name] = added(account[name], usage_of(record))
+        account[name] += usage_of(record)
     return {name: usage for name, usage in account.items() if usage != NOTHING}
 
 
@@ -164,14 +165,10 @@ def usage_of(record: Record) -> Usage:
     )
 
 
-def added(one: Usage, other: Usage) -> Usage:
-    return Usage(*map(sum, zip(one, other, strict=True)))
-
-
 def total(usages: Iterable[Usage]) -> Usage:
     found = NOTHING
     for usage in usages:
-        found = added(found, usage)
+        found += usage
     return found
 
 

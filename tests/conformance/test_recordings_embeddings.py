@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from gateway.core.call import Call, Json, Target, UpstreamReply
 from gateway.core.embedded import Embedded
@@ -161,7 +162,7 @@ def test_an_answer_that_is_cut_short_is_none(source: str) -> None:
     for _, _, reply in recorded(source):
         for end in range(0, len(reply.body.rstrip()), max(1, len(reply.body) // 7)):
             with pytest.raises(UpstreamError):
-                dialect_of(source).answer(reply._replace(body=reply.body[:end]))
+                dialect_of(source).answer(replace(reply, body=reply.body[:end]))
 
 
 FAILURES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import astuple, replace
 
 from tests.accounting.audit import CLAIMS, Found, played, total
 
@@ -25,6 +26,6 @@ def test_calls_of_every_kind_have_been_played(found: Found) -> None:
     assert {record.outcome for record in found.records} >= {"ok", "client_error", "truncated", "cancelled"}
     attempts = {attempt.outcome for record in found.records for attempt in record.attempts}
     assert attempts >= {"ok", "outpaced", "cancelled", "truncated", "server_error", "unreachable"}
-    assert all(total(found.reported.values())._replace(cache_write=1))
+    assert all(astuple(replace(total(found.reported.values()), cache_write=1)))
     left = [record for record in found.records if record.outcome == "cancelled"]
     assert {record.model for record in left if record.usage_source == "reported"} == {"drained-*"}

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gateway.config.resolve import loads_all
+from gateway.ports import Reservation, Use
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
 from tests.house.harness import Running, config, gateway
@@ -138,7 +139,8 @@ async def test_a_call_that_is_under_way_at_the_end_of_the_gateway_is_settled() -
         (entry,) = running.entries
         assert entry.reservation is not None
         assert (entry.status, entry.usage) == (503, None)
-        assert running.gateway._grounds.counters.standings(entry.reservation) == ()
+        place = await running.gateway._grounds.counters.reserve(entry.reservation.limits, Use())
+        assert isinstance(place, Reservation)
 
 
 MIXED = Faults(

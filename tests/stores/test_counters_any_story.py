@@ -70,7 +70,7 @@ class Story:
         else:
             assert isinstance(expected, Held)
             self.calls.append((answer, expected))
-            self.agree(self.here.counters.standings(answer))
+            self.agree(answer.standings)
 
     async def settle(self, which: int, used: Use) -> None:
         if self.calls:
@@ -80,9 +80,10 @@ class Story:
             await self.here.hears()
 
     def agree(self, standings: Any) -> None:
-        for of, used, remaining, reset in standings:
-            assert (used, round(reset * 1000)) == (self.oracle.used(of), self.oracle.reset(of))
-            assert remaining == max(0, of.most - used)
+        for each in standings:
+            of, used = each.limit, each.used
+            assert (used, round(each.reset * 1000)) == (self.oracle.used(of), self.oracle.reset(of))
+            assert each.remaining == max(0, of.most - used)
 
 
 @given(st.lists(STEPS, max_size=40))
@@ -111,7 +112,7 @@ def test_no_more_is_used_than_a_full_bucket_and_what_time_adds(
                 answer = await here.counters.reserve((rate,), Use(tokens=reserved))
                 if isinstance(answer, Refused):
                     continue
-                if here.counters.standings(answer)[0].used == min(reserved, rate.most):
+                if answer.standings[0].used == min(reserved, rate.most):
                     since, charged = here.now, Fraction(0)
                 charged += min(reserved, rate.most)
                 assert charged <= rate.most + Fraction((here.now - since) * rate.most, 60_000)

@@ -109,7 +109,7 @@ async def test_a_budget_is_spent_exactly_by_all_replicas_together(server: Valkey
             spent += n
         for one in three:  # whatever each of them has told has been heard
             call = await reserved(one, YEAR_OF_DOLLARS, use=Use(micros=0))
-        assert one.counters.standings(call)[0].used == spent
+        assert call.standings[0].used == spent
 
 
 async def test_the_places_of_a_replica_that_was_killed_are_free_after_its_lease(server: Valkey) -> None:
@@ -233,7 +233,7 @@ async def test_what_is_settled_last_is_told_before_a_replica_stops(server: Valke
             call = await reserved(one, YEAR_OF_DOLLARS, use=Use(micros=1000))
             one.counters.settle(call, Use(micros=700))
         call = await reserved(other, YEAR_OF_DOLLARS, use=Use(micros=0))
-        assert other.counters.standings(call)[0].used == 700
+        assert call.standings[0].used == 700
 
 
 async def test_closing_is_done_at_once(server: Valkey) -> None:

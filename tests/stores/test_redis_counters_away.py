@@ -52,7 +52,7 @@ async def spends(one: Replica, micros: int) -> None:
 async def spent(one: Replica) -> int:
     """By all, as far as the server knows."""
     call = await reserved(one, DOLLARS, use=Use(micros=0))
-    used = one.counters.standings(call)[0].used
+    used = call.standings[0].used
     one.counters.settle(call, Use(micros=0))
     return used
 

@@ -73,7 +73,7 @@ class World:
     async def standing(self, limit: Limit) -> Standing:
         """How a limit stands, found out without changing it. For rates and budgets."""
         reservation = await self.granted((limit,), Use(0, 0, 0))
-        (standing,) = self.counters.standings(reservation)
+        (standing,) = reservation.standings
         self.counters.settle(reservation, Use(0, 0, 0))
         return standing
 
