@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
+from msgspec import to_builtins
 
 from gateway.core.call import Call, Json, Target
 from gateway.core.errors import Failure, UpstreamError
@@ -14,6 +15,7 @@ from gateway.core.events import Usage
 from gateway.engine.entry import Entry
 from gateway.policy.estimate import Estimates
 from gateway.sinks.logs import Logs, Writer, call
+from gateway.wire.trace_context import Trace
 
 RECORD = {
     "id", "time", "key", "end_user", "endpoint", "model", "provider", "upstream_model", "status", "outcome", "stream",
@@ -25,6 +27,7 @@ PROMPT = "the-secret-plans"
 
 
 def settled() -> Entry:
+    """A call that one provider refused and another one served."""
     body = {"messages": [{"role": "user", "content": PROMPT}], "user": "u" * 500}
     call = Call("req_1", "chat", "asked", True, False, body)
     entry = Entry("req_1", "chat", 10.0, 1e9, key="app", model="m", call=call, target=Target("p", "up", {}), status=200)
@@ -55,8 +58,13 @@ def lines(written: bytes) -> list[Json]:
     return [orjson.loads(line) for line in written.splitlines()]
 
 
+def told_of(entry: Entry) -> Json:
+    told: Json = to_builtins(call(entry))
+    return told
+
+
 def test_the_line_of_a_call_is_its_usage_record() -> None:
-    told = call(settled())
+    told = told_of(settled())
     assert set(told) >= RECORD
     assert (told["input_tokens"], told["output_tokens"], told["usage_source"]) == (7, 5, "reported")
     assert (told["latency_ms"], told["first_token_ms"]) == (2000.0, 900.0)
@@ -64,15 +72,51 @@ def test_the_line_of_a_call_is_its_usage_record() -> None:
 
 
 def test_a_line_never_holds_a_prompt() -> None:
-    assert PROMPT.encode() not in orjson.dumps(call(settled()))
+    assert PROMPT not in str(told_of(settled()))
 
 
 def test_of_a_providers_refusal_status_and_code_are_told() -> None:
-    assert call(settled())["attempts"][0]["said"] == "status 401 invalid_api_key"
+    assert told_of(settled())["attempts"][0]["said"] == "status 401 invalid_api_key"
 
 
 def test_a_long_user_field_is_cut() -> None:
-    assert len(call(settled())["end_user"]) == 256
+    assert len(told_of(settled())["end_user"]) == 256
+
+
+def line_of(entry: Entry, pipe: tuple[int, Callable[[], bytes]]) -> bytes:
+    fd, written = pipe
+    writer = Writer(fd)
+    Logs(writer, lambda: 1e9, human=False)(entry)
+    writer.close()
+    return written()
+
+
+def test_the_words_of_a_line_stand_in_the_order_that_readers_know(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    entry = settled()
+    entry.call, entry.cost, entry.waited = None, 1_250_000, 1.5
+    assert line_of(entry, pipe) == (
+        b'{"time":"2001-09-09T01:46:40.000Z","level":"info","event":"call","id":"req_1","key":"app","end_user":"",'
+        b'"endpoint":"chat","model":"m","provider":"p","upstream_model":"up","status":200,"outcome":"ok","stream":false,'
+        b'"input_tokens":7,"output_tokens":5,"cache_read_tokens":0,"cache_write_tokens":0,"reasoning_tokens":0,'
+        b'"usage_source":"reported","cost_usd":1.25,"latency_ms":2000.0,"first_token_ms":900.0,"overhead_ms":500.0,'
+        b'"attempts":[{"provider":"q","model":"x","outcome":"credentials","ms":500.0,'
+        b'"said":"status 401 invalid_api_key"},{"provider":"p","model":"up","outcome":"ok","ms":500.0}]}\n'
+    )
+
+
+def test_what_not_every_call_has_stands_at_the_end_of_its_line(pipe: tuple[int, Callable[[], bytes]]) -> None:
+    entry = settled()
+    entry.tried, entry.trace = [], Trace(10, 1, False, lambda: 2)
+    entry.failed(UpstreamError(Failure.IDLE_TIMEOUT, "silent"))
+    trace_id = b"0000000000000000000000000000000a"
+    assert line_of(entry, pipe).endswith(b'"attempts":[],"trace_id":"' + trace_id + b'","error":"upstream_timeout"}\n')
+
+
+@pytest.mark.parametrize(("time", "spelt"), [(0.0, "00.000Z"), (7.007, "07.007Z"), (59.9996, "59.999Z")])
+def test_the_time_of_a_call_is_told_to_the_millisecond(time: float, spelt: str) -> None:
+    entry = settled()
+    entry.time = time
+    assert told_of(entry)["time"] == f"1970-01-01T00:00:{spelt}"
 
 
 def test_json_lines_come_one_per_call(pipe: tuple[int, Callable[[], bytes]]) -> None:

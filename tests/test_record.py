@@ -126,3 +126,9 @@ def test_the_record_of_a_call_has_everything_in_its_place() -> None:
         overhead_ms=1500.0,
         attempts=(Attempt("acme", "own-name", "ok", 2000.0),),
     )
+
+
+def test_a_call_that_waited_for_all_of_its_time_and_more_has_no_overhead() -> None:
+    entry = Entry("req_1", "chat", 10.0, 1.5)
+    entry.ended, entry.waited = 12.0, 2.5
+    assert record(entry).overhead_ms == 0.0

@@ -109,8 +109,7 @@ def sound(said: Sequence[Any]) -> Record:
 
 
 def _spelt(record: Record) -> bytes:
-    *said, attempts = record
-    return orjson.dumps([VERSION, *said, [tuple(each) for each in attempts]], option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps([VERSION, *record], default=tuple, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _text(said: str) -> str:

@@ -15,8 +15,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 import orjson
+from msgspec import Struct, defstruct, json, to_builtins
 
 from gateway.core.call import Json
 from gateway.core.money import dollars
@@ -33,9 +35,26 @@ SAID = 300
 EXPECTED = frozenset({"ok", "cancelled", "client_error", "limited"})
 """Outcomes for which nobody has to get up."""
 
-TOLD = ["cost_usd" if name == "cost_micros" else name for name in ("time", "level", "event", "id", *Record._fields[2:])]
+TOLD = ("time", "level", "event", "id", *("cost_usd" if name == "cost_micros" else name for name in Record._fields[2:]))
 """Of each line of a call: what the log has of itself, and the fields of the record that follow its id and time."""
 
+Said: Any = defstruct("Said", [*TOLD, ("trace_id", str, ""), ("error", str, "")], omit_defaults=True)
+"""The line of a call, made and spelt in half the time that a dictionary takes. What is empty at its end is left out."""
+
+
+class Try(Struct, omit_defaults=True):
+    """One attempt, in the line of its call."""
+
+    provider: str
+    model: str
+    outcome: str
+    ms: float
+    said: str = ""
+    """What the provider said of its failure."""
+
+
+ENDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
+"""Of times."""
 
 AT_ONCE = 2**20
 """Bytes that are written at once, unless others write to the same place."""
@@ -119,10 +138,11 @@ class Logs(logging.Handler):
         self._writer = writer
         self._now = now
         self._spell: Callable[[Json], bytes] = _plainly if human else orjson.dumps
+        self._spell_call: Callable[[Struct], bytes] = _call_plainly if human else json.Encoder().encode
 
     def __call__(self, entry: Entry) -> None:
         """One settled call."""
-        self._writer.line(self._spell(call(entry)))
+        self._writer.line(self._spell_call(call(entry)))
 
     def event(self, level: str, event: str, **details: object) -> None:
         """Something the server itself has to say."""
@@ -149,27 +169,27 @@ def _where(error: BaseException) -> Json:
     return {"error": type(error).__name__, "where": frames[-8:]}
 
 
-def call(entry: Entry) -> Json:
-    """The usage record of one settled call, with what only the log tells: what providers said of their failures."""
+def call(entry: Entry) -> Any:
+    """`Said` of one settled call: its record, and what only the log tells: what providers said of their failures."""
     kept = record(entry)
     level = "info" if entry.outcome in EXPECTED else "warning"
-    said: Json = dict(zip(TOLD, (_iso(kept.time), level, "call", entry.id, *kept[2:]), strict=True))
+    said = Said(_iso(kept.time), level, "call", entry.id, *kept[2:])
     if kept.cost_micros is not None:
-        said["cost_usd"] = dollars(kept.cost_micros)
-    said["attempts"] = [_attempt(each, tried) for each, tried in zip(kept.attempts, entry.tried, strict=True)]
+        said.cost_usd = dollars(kept.cost_micros)
+    said.attempts = tuple(map(_attempt, kept.attempts, entry.tried))
     if entry.trace is not None:
-        said["trace_id"] = entry.trace.hex_id
+        said.trace_id = entry.trace.hex_id
     if entry.error is not None:
-        said["error"] = (entry.error.code or entry.error.type)[:SAID]
+        said.error = (entry.error.code or entry.error.type)[:SAID]
     return said
 
 
-def _attempt(kept: Attempt, tried: Tried) -> Json:
-    provider, model, outcome, ms = kept
-    said: Json = {"provider": provider, "model": model, "outcome": outcome, "ms": ms}
-    if tried.said:
-        said["said"] = tried.said[:SAID]
-    return said
+def _attempt(kept: Attempt, tried: Tried) -> Try:
+    return Try(kept.provider, kept.model, kept.outcome, kept.ms, tried.said[:SAID])
+
+
+def _call_plainly(said: Struct) -> bytes:
+    return _plainly(to_builtins(said))
 
 
 def _plainly(said: Json) -> bytes:
@@ -198,8 +218,7 @@ def _line_of_call(said: Json) -> str:
 
 
 def _iso(milliseconds: int) -> str:
-    second, rest = divmod(milliseconds, 1000)
-    return f"{_iso_second(second)}.{rest:03d}Z"
+    return _iso_second(milliseconds // 1000) + ENDS[milliseconds % 1000]
 
 
 @lru_cache(maxsize=16)

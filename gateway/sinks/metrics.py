@@ -85,7 +85,7 @@ class Histogram:
     """A family of histograms: one series per combination of label values."""
 
     def __init__(self, name: str, help_text: str, labels: Labels, bounds: Sequence[float]) -> None:
-        self.name, self.help_text, self.labels, self.bounds = name, help_text, labels, tuple(bounds)
+        self.name, self.help_text, self.labels, self.bounds = name, help_text, labels, tuple(map(float, bounds))
         self.series: defaultdict[Labels, Series] = defaultdict(lambda: [0.0] * (len(self.bounds) + 2))
 
     def observe(self, series: Series, seconds: float) -> None:
@@ -277,7 +277,8 @@ class Metrics(Collector):
 
     def __call__(self, entry: Entry) -> None:
         """Counts one settled call."""
-        labels = (entry.endpoint, entry.model or OTHER, entry.provider, entry.key)
+        provider = entry.target.provider if entry.target else ""
+        labels = (entry.endpoint, entry.model or OTHER, provider, entry.key)
         row = self._rows.get(labels)
         if row is None:
             row = self._rows[labels] = _Row(self, *labels)
@@ -310,8 +311,8 @@ class Metrics(Collector):
         model = row.way[0]
         for each in tried:
             self.attempts.series[model, each.provider, each.outcome].value += 1
-        for each in tried[:-1]:
-            self.failovers.series[model, each.provider, each.outcome].value += 1
+            if each is not tried[-1]:
+                self.failovers.series[model, each.provider, each.outcome].value += 1
 
 
 PROCESS = ProcessCollector(registry=None)

@@ -153,13 +153,12 @@ def request_id(entry: Entry) -> Headers:
 
 def served(entry: Entry, now: float) -> bytes:
     """Header lines: who answered, after how many attempts, and what the gateway itself took."""
-    model = entry.target.model if entry.target else ""
-    who = _who(entry.provider, model, len(entry.tried) + (entry.under_way is not None), entry.dropped)
-    if entry.standings:
-        who += allowance(entry.standings)
-    return b"x-request-id: %b\r\n%bx-gateway-overhead-ms: %.2f\r\n" % (
+    target = entry.target
+    provider, model = (target.provider, target.model) if target else ("", "")
+    return b"x-request-id: %b\r\n%b%bx-gateway-overhead-ms: %.2f\r\n" % (
         entry.id.encode(),
-        who,
+        _who(provider, model, len(entry.tried) + (entry.under_way is not None), entry.dropped),
+        allowance(entry.standings) if entry.standings else b"",
         entry.overhead(now) * 1000,
     )
 
