@@ -6,8 +6,8 @@ There is no other function of cost: the ledger, the budgets and the metrics all 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from gateway.core.call import Price
@@ -19,7 +19,7 @@ MOST_TOKENS = 10**9
 that the cost of any call, and the sum of very many, fits into the 64 bits of a database."""
 
 
-class Rates(NamedTuple):
+class Rates(Struct, frozen=True):
     """A price in whole pico-dollars per token."""
 
     input: int
@@ -42,8 +42,10 @@ def cost(usage: Usage, price: Price | None) -> int | None:
     for tokens, longer in rates.above:
         if prompt > tokens:
             rates = longer
-    plain = prompt - read - written
-    return rounded(plain * rates.input + read * rates.cache_read + written * rates.cache_write + output * rates.output)
+    total = (prompt - read - written) * rates.input + output * rates.output
+    if read or written:
+        total += read * rates.cache_read + written * rates.cache_write
+    return rounded(total)
 
 
 def credible(usage: Usage) -> Usage:
