@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from gateway.core.call import UpstreamReply
 from gateway.core.errors import Failure, UpstreamError
 from gateway.engine.house import Upstream
 from gateway.engine.lanes import Lane, answer, lane, retold
@@ -40,7 +41,8 @@ async def chat(visit: Visit, attempt: Attempt) -> None:
         if visit.call.stream:
             await _stream(visit, attempt, upstream, exchange, since)
         else:
-            await _whole(visit, upstream, exchange)
+            reply = await waiting(reply_of(exchange, ANSWER_LIMIT), visit)
+            await visit.client.whole(_retold(visit, upstream, reply))
     finally:
         exchange.close()
 
@@ -56,11 +58,11 @@ def _send(visit: Visit, attempt: Attempt, upstream: Upstream) -> Awaitable[Excha
     return upstream.transport.send(request, connect=timeouts.connect, patience=patience)
 
 
-async def _whole(visit: Visit, upstream: Upstream, exchange: Exchange) -> None:
-    reply = await waiting(reply_of(exchange, ANSWER_LIMIT), visit)
+def _retold(visit: Visit, upstream: Upstream, reply: UpstreamReply) -> bytes:
+    """The answer as the client gets it."""
     told = answer(visit.call, upstream.grammar, upstream.dialect, reply, int(visit.entry.time))
     visit.entry.heard(told.usage, told.carried)
-    await visit.client.whole(told.body)
+    return told.body
 
 
 async def _stream(visit: Visit, attempt: Attempt, upstream: Upstream, exchange: Exchange, since: float) -> None:

@@ -20,7 +20,7 @@ EVERY = 0.25
 """Seconds between two looks into the journal: so long, and the time of a transaction, the database lags behind."""
 
 CHUNK = 256 * 2**10
-"""Bytes of a journal that share a transaction, some 600 records."""
+"""Bytes of a journal that share a transaction, some 1,400 records."""
 
 LONGEST_PAUSE = 5.0
 """Seconds until the next try when the database is away: twice as long each time, up to this."""

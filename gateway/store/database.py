@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from sqlite3 import OperationalError
+from sqlite3 import OperationalError, register_adapter
 from threading import Lock
+from types import NoneType
 from typing import Any
 
 from sqlalchemy import (
@@ -66,6 +67,10 @@ POSTGRESQL = {
 
 _MAKING = Lock()
 """For a new file of SQLite: to close it here would undo what another thread has locked in it (POSIX, `fcntl`)."""
+
+# The driver would look in vain for how to adapt each of these, which takes five times as long as to be told.
+register_adapter(bool, int)
+register_adapter(NoneType, lambda none: none)
 
 metadata = MetaData()
 

@@ -3,9 +3,6 @@ The ledger: the record of every call, and what calls come to by the hour and by 
 
 Records are inserted a batch at a time, each once however often it comes. What is new is added to the sums of its hour
 and its day in the same transaction, so the sums are exact, and stay when the records themselves are deleted.
-
-Lines of a journal go as they are to PostgreSQL, which takes them apart itself. SQLite would do it in our process and at
-twice the cost of doing it here.
 """
 
 from __future__ import annotations
@@ -15,41 +12,29 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from secrets import randbits
-from types import NoneType
 from typing import Any
 
 import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Row,
     Select,
-    String,
     Table,
-    Text,
     and_,
-    bindparam,
-    case,
-    cast,
-    column,
     delete,
     func,
     literal,
-    or_,
     select,
     text,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.core.ledger import ALL, DAY, HOUR, SUMS, By, Chosen, Page, Spent
-from gateway.core.record import Attempt, Record, fields
+from gateway.core.record import Attempt, Record
 from gateway.store.database import Database, marks, records, usage_daily, usage_hourly
-from gateway.store.errors import DatabaseUnfit
+from gateway.store.posting import post_rows, post_text
 
 TIMES = {"day": DAY, "hour": HOUR}
 
@@ -72,8 +57,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         dialect = sqlite if database.is_sqlite else postgresql
-        self._insert = _insert_rows if database.is_sqlite else _insert_text
-        self._gather = (_gather(dialect, usage_hourly, HOUR), _gather(dialect, usage_daily, DAY))
+        self._post = post_rows if database.is_sqlite else post_text
         self._mark = _upsert_mark(dialect)
 
     def prepare(self) -> None:
@@ -94,12 +78,8 @@ class Ledger:
 
     def write_lines(self, lines: Sequence[bytes], segment: str = "", until: int = 0) -> int:
         """As `write`, for records as they stand in a journal. What is no record makes the batch unfit, too."""
-        number = randbits(62)
         with self._database.writing() as connection:
-            before = connection.scalar(select(func.coalesce(func.max(records.c.seq), 0)))
-            new = self._insert(connection, lines, number) if lines else 0
-            for gather in self._gather if new else ():
-                connection.execute(gather, {"before": before, "batch": number})
+            new = self._post(connection, lines) if lines else 0
             if segment:
                 connection.execute(self._mark, {"segment": segment, "bytes": until})
         return new
@@ -166,99 +146,6 @@ def _told(table: Table, by: By, chosen: Chosen) -> Select[Any]:
 
 def _within(table: Table, start: int, end: int) -> ColumnElement[bool]:
     return and_(table.c.start >= start, table.c.start < end)
-
-
-_NAMES = Record._fields
-
-
-def _insert_rows(connection: Connection, lines: Sequence[bytes], number: int) -> int:
-    """Many rows with each statement. Gives how many are new.
-
-    For each statement the driver hands the interpreter to the event loop and waits to have it back: of one row each,
-    those waits are most of the work.
-    """
-    new = 0
-    try:
-        for first in range(0, len(lines), AT_ONCE):
-            values = [value for line in lines[first : first + AT_ONCE] for value in (number, *_row(line))]
-            new += connection.exec_driver_sql(_rows(len(values) // ROW), tuple(values)).rowcount
-    except (ValueError, OverflowError) as error:
-        raise DatabaseUnfit(f"not a record: {error}") from None
-    return new
-
-
-ROW = 1 + len(_NAMES)
-"""Values of a row: the number of its batch, and what stands in the line."""
-
-AT_ONCE = 100
-"""Rows in a statement."""
-
-
-@lru_cache(maxsize=AT_ONCE)
-def _rows(count: int) -> str:
-    row = f"({', '.join('?' * ROW)})"
-    # All of it is names of ours.
-    return (
-        f"INSERT INTO records (batch, {', '.join(_NAMES)}) VALUES {', '.join([row] * count)} "  # noqa: S608
-        "ON CONFLICT (id) DO NOTHING"
-    )
-
-
-_VALUES = frozenset({str, int, float, bool, NoneType})
-"""What SQLite takes. It would take any of them into any column, too, so that what writes a line has to be right."""
-
-
-def _row(line: bytes) -> list[object]:
-    row = fields(line)
-    row[-1] = orjson.dumps(row[-1]).decode()
-    if not _VALUES.issuperset(map(type, row)):
-        raise ValueError("it is nested")
-    return row
-
-
-def _insert_text(connection: Connection, lines: Sequence[bytes], number: int) -> int:
-    """All lines as one text, which the database takes apart. Gives how many are new."""
-    text = (b"[" + b",".join(lines) + b"]").decode()
-    return connection.execute(_TEXT, {"lines": text, "batch": number}).rowcount
-
-
-def _from_text() -> Any:
-    line = func.jsonb_array_elements(cast(bindparam("lines", type_=Text), JSONB)).table_valued(column("value", JSONB))
-    said = [cast(line.c.value[place].astext, records.c[name].type) for place, name in enumerate(_NAMES, 1)]
-    rows = select(bindparam("batch", type_=BigInteger), *said)
-    inserted = postgresql.insert(records).from_select(["batch", *_NAMES], rows)
-    return inserted.on_conflict_do_nothing(index_elements=["id"]).execution_options(preserve_rowcount=True)
-
-
-_TEXT = _from_text()
-
-
-def _gather(dialect: Any, table: Table, seconds: int) -> Any:
-    """Adds what is new to the sums of its hour or day."""
-    new = and_(records.c.seq > bindparam("before", type_=BigInteger), records.c.batch == bindparam("batch"))
-    used = or_(records.c.input_tokens > 0, records.c.output_tokens > 0)
-    unpriced = and_(used, records.c.cost_micros.is_(None))
-    said: dict[str, ColumnElement[Any]] = {
-        "start": records.c.time // (seconds * 1000) * seconds,
-        "key": records.c.key,
-        "model": records.c.model,
-        "provider": records.c.provider,
-        # A pattern of models lets clients make up names. Those that came to nothing leave no row behind for ever.
-        "upstream_model": case((used, records.c.upstream_model), else_=literal("", String)),
-        "outcome": records.c.outcome,
-        "calls": func.count(),
-        **{name: func.sum(records.c[name]) for name in SUMS if name.endswith("_tokens")},
-        "cost_micros": func.coalesce(func.sum(records.c.cost_micros), 0),
-        "unpriced_calls": func.sum(case((unpriced, 1), else_=0)),
-        "estimated_calls": func.sum(case((records.c.usage_source == "estimated", 1), else_=0)),
-    }
-    keys = [key.name for key in table.primary_key]
-    grouped = [said[name] for name in keys]
-    # In one order, so that two replicas that add to the same rows never wait for each other.
-    sums = select(*(value.label(name) for name, value in said.items())).where(new).group_by(*grouped).order_by(*grouped)
-    inserted = dialect.insert(table).from_select(list(said), sums)
-    added = {name: table.c[name] + inserted.excluded[name] for name in SUMS}
-    return inserted.on_conflict_do_update(index_elements=keys, set_=added)
 
 
 def _upsert_mark(dialect: Any) -> Any:

@@ -43,7 +43,8 @@ class HttpExchange:
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self._heard_at = clock()
-        self.patience = patience
+        self._patience = patience
+        self._arm()
         connection.listener = self
 
     @property
@@ -59,22 +60,29 @@ class HttpExchange:
         """Sends the request, and waits for the head of the answer."""
         assert self._connection is not None
         self._connection.write(head, body)
-        while not self._answer.status:
-            if self._failure is not None:
-                raise self._failure
-            await self._news()
+        try:
+            while not self._answer.status:
+                await self._news()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
         self.status = self._answer.status
         self.headers = self._answer.headers
         return self
 
     async def read(self) -> bytes:
         """See the port. Cancelling it closes the exchange. Body that came before a failure is given before that."""
-        while not (data := self._take()):
-            if self._answer.complete:
-                return b""
-            if self._failure is not None:
-                raise self._failure
-            await self._news()
+        assert self._waiter is None, "two tasks wait for one exchange"
+        try:
+            while not (data := self._take()) and not self._answer.complete:
+                await self._news()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
         return data
 
     def close(self) -> None:
@@ -135,17 +143,12 @@ class HttpExchange:
             self._heard_at = self._clock()
             self._arm()
 
-    async def _news(self) -> None:
-        """Waits until something has happened."""
-        assert self._waiter is None, "two tasks wait for one exchange"
+    def _news(self) -> asyncio.Future[None]:
+        """Done as soon as something happens; a coroutine would cost each chunk more. Raises what has failed already."""
+        if self._failure is not None:
+            raise self._failure
         self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -170,7 +173,7 @@ class HttpExchange:
 
     def _arm(self) -> None:
         if self._connection is not None and (due := self._due()) < inf:
-            self._connection.remind(due, self._clock())
+            self._connection.remind(due)
 
     def rung(self) -> None:
         due = self._due()

@@ -147,7 +147,7 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come here too. They count, but are not in `headers`: nothing we act on may come after the body.
-        self._lines.append((name.lower(), value.rstrip(b" \t")))
+        self._lines.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None

@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self.is_open():
             self._transport.resume_reading()
 
-    def remind(self, due: float, now: float) -> None:
+    def remind(self, due: float) -> None:
         """Rings no later than at `due`, a time of the pool's clock. It may ring too early, which costs only a look.
 
         The alarm outlives its listener and serves the next one: to set and to undo one for each exchange would cost as
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
                 return
             self._alarm.cancel()
         self._alarm_at = due
-        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - now), self._ring)
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - self._pool.now()), self._ring)
 
     def _ring(self) -> None:
         self._alarm = None

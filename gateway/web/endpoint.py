@@ -109,8 +109,10 @@ class Endpoint:
         key = principal(headers, snapshot, entry.time)
         entry.key = key.name
         _shed(office.shedding.sheds(key.priority))
+        most = snapshot.server.max_body
+        _check_body(headers, most)
         call = self._accept(
-            await _body(headers, line, snapshot.server.max_body),
+            await line.body(most),
             id=entry.id,
             path_model=path_model,
             default_model=snapshot.default_model,
@@ -144,9 +146,7 @@ class Endpoint:
 
 def _cancel_when_told(line: Line) -> None:
     """From here on nobody reads from the client, so that only its connection can tell that it has left."""
-    task = asyncio.current_task()
-    assert task is not None
-    line.told = task.cancel
+    line.told = line.task.cancel
     if line.gone:
         raise asyncio.CancelledError
 
@@ -193,16 +193,15 @@ def record_id(id: str, headers: Told) -> str:
     return f"{id}:{new_request_id()}" if b"x-request-id" in headers else id
 
 
-async def _body(headers: Told, line: Line, limit: int) -> bytes:
-    """The request's body. Raises NotServed for one that is too large, or is not plain JSON."""
+def _check_body(headers: Told, limit: int) -> None:
+    """Raises NotServed for a body that is known to be too large, or is not plain JSON."""
     if int(headers.get(b"content-length", 0)) > limit:
         raise too_large(limit)
     if not _is_json(headers.get(b"content-type", b"")):
         # Also what keeps web pages out: no browser sends this media type to another site without asking it first.
         raise NotServed(415, "The body must be JSON: send the header `content-type: application/json`.")
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+    if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
         raise NotServed(415, "Compressed requests are not accepted; send the body without a content-encoding.")
-    return await line.body(limit)
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -29,6 +29,8 @@ class Connection(Protocol):
     flow: FlowControl
     expect_100_continue: bool
     """Whether the client waits to be told before it sends the body."""
+    tasks: set[asyncio.Task[None]]
+    """Those that answer, on this connection and all others."""
 
     def default_lines(self) -> bytes:
         """The header lines of every answer."""
@@ -48,8 +50,11 @@ class Line:
 
     __slots__ = (
         *("_connection", "_failure", "_framed", "_pieces", "_size", "_waiter", "_waits_to_be_told", "gone", "handler"),
-        *("headers", "keep_alive", "more_body", "path", "response_complete", "told"),
+        *("headers", "keep_alive", "more_body", "path", "response_complete", "task", "told"),
     )
+
+    task: asyncio.Task[None]
+    """In which it is answered, once that has begun."""
 
     def __init__(
         self, connection: Connection, handler: Handler, path: bytes, headers: list[tuple[bytes, bytes]], version: str
@@ -72,6 +77,18 @@ class Line:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._failure: GatewayError | None = None
+
+    def start(self) -> None:
+        """Has it answered."""
+        self.task = self._connection.loop.create_task(self._handled())
+        self._connection.tasks.add(self.task)
+
+    async def _handled(self) -> None:
+        """Strikes itself off the list: a callback at the end of the task would cost twice as much."""
+        try:
+            await self.handler(self)
+        finally:
+            self._connection.tasks.discard(self.task)
 
     # The request
 

@@ -71,6 +71,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """The request that is being answered, or was last. With pipelining it is not `cycle`: that is the newest."""
         self._due: Line | None = None
         """A call whose head has just been read: it begins when all that came with the head has been read too."""
+        self._hosts = 0
+        """How many of the newest head's lines name a host."""
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_lines = b""
 
@@ -108,7 +110,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.send_400_response("")
         if self._due is not None:
             line, self._due = self._due, None
-            self._begin(line)
+            line.start()
 
     def _parse(self, data: bytes) -> None:
         """An upgrade is not accepted, and the connection goes on as it was (RFC 9110, section 7.8).
@@ -226,10 +228,13 @@ class GatewayProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._untold = self._read
+        self._hosts = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"expect":
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
             self.expect_100_continue = value.lower() == b"100-continue"
         self.headers.append((name, value))
 
@@ -289,8 +294,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or (self._untold > MAX_HEAD and self._head_size() > MAX_HEAD):
             self._refusal = head_too_large()
             raise httptools.HttpParserError("head too large")
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+        if self._hosts > 1 or (not self._hosts and self.parser.get_http_version() != "1.0"):
             self._refusal = not_one_host()
             raise httptools.HttpParserError("host")
 
@@ -347,15 +351,10 @@ class GatewayProtocol(HttpToolsProtocol):
         """Whether nothing is being answered."""
         return self._answering is None or self._answering.response_complete
 
-    def _begin(self, line: Line) -> None:
-        task = self.loop.create_task(line.handler(line))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
     def _start_asgi_task(self, cycle: Line | RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
         if isinstance(cycle, Line):
-            self._begin(cycle)
+            cycle.start()
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -379,7 +378,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 def new_request_id() -> str:
-    return f"req_{getrandbits(96):024x}"  # unlike any other; that it cannot be guessed is not asked of it
+    # Unlike any other; that it cannot be guessed is not asked of it.
+    return f"req_{getrandbits(96).to_bytes(12).hex()}"
 
 
 Awaited = tuple[str, object]

@@ -59,7 +59,7 @@ class Reply:
         self._heartbeat = heartbeat
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
-        self._touched = clock()
+        self._touched = entry.started
         self._writing = False
         self.started = False
 

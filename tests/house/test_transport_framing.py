@@ -199,6 +199,7 @@ SMUGGLED = {
     "a space before the colon": HEAD + b"transfer-encoding : chunked\r\n\r\n0\r\n\r\n",
     "a folded line": HEAD + b"x: a\r\n transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "bare line feeds": HELLO.replace(b"\r\n", b"\n"),
+    "white space that is no blank": HEAD + b"transfer-encoding: chunked\x0b\r\n\r\n0\r\n\r\n",
     "a NUL in a header": HEAD + b"x: \0\r\n\r\n",
     "an interim answer with a length": b"HTTP/1.1 100 Continue\r\ncontent-length: 5\r\n\r\n" + HELLO,
     "an interim answer in chunks": b"HTTP/1.1 103 Hints\r\ntransfer-encoding: chunked\r\n\r\n" + HELLO,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -19,7 +20,7 @@ from gateway.core.ledger import Chosen, Spent
 from gateway.core.record import MOST_COST, MOST_TOKENS, Record
 from gateway.core.secret import Secret
 from gateway.store.database import Database, metadata, records, usage_daily, usage_hourly
-from gateway.store.errors import DatabaseRefused
+from gateway.store.errors import DatabaseRefused, DatabaseUnfit
 from gateway.store.ledger import Ledger
 from tests.stores.books import NOON, ONE, added_up, call, calls, opened, told
 
@@ -62,6 +63,54 @@ def test_sums_are_those_of_the_distinct_records(ledger: Ledger, batches: list[li
     assert told(ledger.usage("key")) == added_up(first.values(), lambda record: record.key)
     assert told(ledger.usage("outcome")) == added_up(first.values(), lambda record: record.outcome)
     assert told(ledger.usage("day")) == added_up(first.values(), _day)
+
+
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 300])
+def test_a_batch_of_any_size_is_kept_and_added_up_though_some_of_it_is_known(ledger: Ledger, count: int) -> None:
+    batch = [call(f"id-{number}", key=f"key-{number % 150}", input_tokens=number) for number in range(count)]
+    known = batch[::3]
+    assert ledger.write(known) == len(known)
+    assert ledger.write([*batch, *batch[:5]]) == count - len(known)
+    assert {record.id: record for record in ledger.newest(limit=1000).records} == {each.id: each for each in batch}
+    for by in ("hour", "day"):
+        assert [spent.input_tokens for spent in ledger.usage(by)] == [sum(range(count))]
+    assert told(ledger.usage("key")) == added_up(batch, lambda record: record.key)
+
+
+def test_of_a_line_that_a_later_version_wrote_all_is_kept_that_this_one_knows(ledger: Ledger) -> None:
+    later = orjson.dumps([2, *orjson.loads(ONE.line())[1:], "more", {"and": [None]}])
+    assert ledger.write_lines([later, call("two").line()]) == 2
+    assert ledger.newest().records == [call("two"), ONE]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\x01",
+        b"\xff",
+        b"{}",
+        b"[1]",
+        ONE.line()[:-2],
+        ONE.line().replace(b"812.5", b'"long"'),
+        ONE.line().replace(b"1800014400000", b"1" * 30),
+        ONE.line().replace(b'"ok",true', b'"ok",null'),
+    ],
+)
+def test_a_batch_with_a_line_that_is_no_record_is_refused_whole(ledger: Ledger, line: bytes) -> None:
+    with pytest.raises(DatabaseUnfit):
+        ledger.write_lines([call("two").line(), line], "journal/1", 500)
+    assert (ledger.newest().records, ledger.usage("key"), ledger.mark("journal/1")) == ([], [], 0)
+
+
+@pytest.mark.parametrize("value", [b'["web-app"]', b'{"a": 1}', b"7", b"null"])
+def test_what_is_no_text_is_not_taken_for_a_name(tmp_path: Path, value: bytes) -> None:
+    """By SQLite, which itself would take it."""
+    ledger = opened(f"sqlite:///{tmp_path}/gateway.db")
+    ledger.prepare()
+    with pytest.raises(DatabaseUnfit):
+        ledger.write_lines([ONE.line().replace(b'"web-app"', value)])
+    ledger.close()
 
 
 def test_two_writers_at_once_count_each_record_once(ledger: Ledger, url: str) -> None:
@@ -142,6 +191,13 @@ def test_names_that_came_to_nothing_leave_no_sums_of_their_own(ledger: Ledger) -
     )
     with ledger._database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM usage_hourly")).scalar() == 1
+
+
+def test_the_calls_of_several_hours_are_one_row_of_their_day(ledger: Ledger) -> None:
+    ledger.write([call("a"), call("b", after=HOUR), call("c", after=2 * HOUR)])
+    with ledger._database.reading() as connection:
+        rows = [connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in ("usage_hourly", "usage_daily")]  # noqa: S608
+    assert rows == [3, 1]
 
 
 def test_the_newest_records_come_first(ledger: Ledger) -> None:
