@@ -51,7 +51,7 @@ class App:
         self._calls: dict[bytes, Handler] = {
             prefix + path.encode(): endpoint for path, endpoint in self._endpoints.items() for prefix in (b"", b"/v1")
         }
-        self._pages = with_request_id(_pages(office, exposition, content_type, more))
+        self._pages = with_request_id(_pages(office, exposition, content_type, more), office.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._pages(scope, receive, send)
@@ -158,11 +158,11 @@ class Pages:
         return {"id": name, "object": "model", "created": 0, "owned_by": owner}
 
 
-def with_request_id(app: ASGIApp) -> ASGIApp:
+def with_request_id(app: ASGIApp, now: Callable[[], float]) -> ASGIApp:
     """Every answer carries a request id."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        id = scope["request_id"] = request_id(told(scope["headers"]))
+        id = scope["request_id"] = request_id(told(scope["headers"]), now())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -73,8 +73,9 @@ class Endpoint:
         """Answers one request, whatever it is, and settles its entry exactly once."""
         office = self._office
         headers = told(line.headers)
-        id = request_id(headers)
-        entry = Entry(id, self._name, office.clock(), office.now(), record_id(id, headers))
+        now = office.now()
+        id = request_id(headers, now)
+        entry = Entry(id, self._name, office.clock(), now, record_id(id, headers, now))
         if office.trace is not None:
             entry.trace = office.trace(headers)
         house = office.live.house
@@ -182,15 +183,15 @@ def patience(headers: Told) -> float | None:
     return None
 
 
-def request_id(headers: Told) -> str:
+def request_id(headers: Told, now: float) -> str:
     """The client's own id where it is harmless, else a new one."""
     own = headers.get(b"x-request-id")
-    return own.decode("ascii") if own and _REQUEST_ID.match(own) else new_request_id()
+    return own.decode("ascii") if own and _REQUEST_ID.match(own) else new_request_id(now)
 
 
-def record_id(id: str, headers: Told) -> str:
+def record_id(id: str, headers: Told, now: float) -> str:
     """An id that is unlike any other. Whoever sends the same one with all calls would else be charged for one."""
-    return f"{id}:{new_request_id()}" if b"x-request-id" in headers else id
+    return f"{id}:{new_request_id(now)}" if b"x-request-id" in headers else id
 
 
 def _check_body(headers: Told, limit: int) -> None:

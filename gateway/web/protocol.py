@@ -316,7 +316,7 @@ class GatewayProtocol(HttpToolsProtocol):
         body = orjson.dumps(error.envelope())
         head = (
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {new_request_id()}\r\nconnection: close\r\n"
+            f"x-request-id: {new_request_id(self.loop.time())}\r\nconnection: close\r\n"
         )
         if error.retry_after is not None:
             head += f"retry-after: {error.retry_after:.0f}\r\n"
@@ -377,9 +377,13 @@ class GatewayProtocol(HttpToolsProtocol):
         return self._default_lines
 
 
-def new_request_id() -> str:
-    # Unlike any other; that it cannot be guessed is not asked of it.
-    return f"req_{getrandbits(96).to_bytes(12).hex()}"
+def new_request_id(now: float) -> str:
+    """Unlike any other; that it cannot be guessed is not asked of it. `now` is in seconds.
+
+    Those of later calls sort behind: a database finds the place of each in the pages of those before it. Of random ones
+    each would touch a page of its own, and seven times as much would be written.
+    """
+    return f"req_{int(now * 1_000_000):014x}{getrandbits(40):010x}"
 
 
 Awaited = tuple[str, object]

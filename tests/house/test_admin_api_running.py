@@ -85,7 +85,7 @@ class House:
 
 @asynccontextmanager
 async def served(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    app = with_request_id(Starlette(routes=routes(desk)))
+    app = with_request_id(Starlette(routes=routes(desk)), desk.now)
     headers = {"authorization": f"Bearer {ROOT}"}
     async with (
         running(app) as port,

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.core.call import Json
 from gateway.web.bounds import Bounds
 from gateway.web.line import Handler, Line
-from gateway.web.protocol import MAX_WAITING, Calls
+from gateway.web.protocol import MAX_WAITING, Calls, new_request_id
 from gateway.web.refusals import MAX_HEAD, MAX_HEADERS
 from gateway.web.server import no_calls, running
 
@@ -351,3 +351,11 @@ async def test_a_connection_is_closed_when_it_has_been_idle_for_so_long_and_not_
             assert (await connection.answer()).status == 200
             await asyncio.sleep(0.8)
         assert await connection.rest() == b""
+
+
+def test_ids_of_later_calls_sort_behind_and_two_of_one_moment_differ() -> None:
+    noon = 1_700_000_000.0
+    moments = [noon + passed / 1000 for passed in range(100)]
+    ids = [new_request_id(moment) for moment in moments]
+    assert ids == sorted(ids)
+    assert len({new_request_id(noon) for _ in range(1000)}) == 1000
