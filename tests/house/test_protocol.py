@@ -353,7 +353,7 @@ async def test_a_connection_is_closed_when_it_has_been_idle_for_so_long_and_not_
         assert await connection.rest() == b""
 
 
-def test_ids_of_later_calls_sort_behind_and_two_of_one_moment_differ() -> None:
+async def test_ids_of_later_calls_sort_behind_and_two_of_one_moment_differ() -> None:
     noon = 1_700_000_000.0
     moments = [noon + passed / 1000 for passed in range(100)]
     ids = [new_request_id(moment) for moment in moments]
