@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from gateway.core.ledger import DAY, HOUR, SUMS, Chosen
@@ -91,7 +92,8 @@ def fill(database: Database, rows: int) -> None:
 def batch(number: int) -> list[Record]:
     """New records, as they come."""
     return [
-        ONE._replace(
+        replace(
+            ONE,
             id=f"new-{number}-{each}",
             time=(START + DAYS * DAY + number) * 1000,
             key=f"key-{each % 200}",

@@ -8,10 +8,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from gateway.core.call import Call, Target
 from gateway.core.events import Usage
-from gateway.core.record import MOST_COST, MOST_TOKENS, TEXT, Attempt, Record, read, sound
+from gateway.core.record import FIELDS, MOST_COST, MOST_TOKENS, TEXT, Attempt, Record, read, sound
 from gateway.engine.entry import Entry
 from gateway.sinks.records import record
 from tests.stores.books import ONE
@@ -20,18 +22,23 @@ numbers = st.none() | st.integers() | st.floats(allow_nan=False) | st.just(float
 json = st.recursive(numbers | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
+def said(**strange: Any) -> list[Any]:
+    """What stands in a line for the fields of `ONE`, some of which are strange."""
+    return to_builtins(replace(ONE, **strange))[1:]  # type: ignore[no-any-return]
+
+
 def test_a_record_comes_back_from_its_line_as_it_was() -> None:
     assert read(ONE.line()) == ONE
 
 
 def test_a_record_is_one_line() -> None:
-    assert ONE._replace(end_user="two\nlines\r\u2028").line().count(b"\n") == 1
+    assert replace(ONE, end_user="two\nlines\r\u2028").line().count(b"\n") == 1
     assert ONE.line().endswith(b"]\n")
 
 
 def test_a_cost_that_is_not_known_is_not_nothing() -> None:
-    assert read(ONE._replace(cost_micros=None).line()).cost_micros is None
-    assert read(ONE._replace(cost_micros=0).line()).cost_micros == 0
+    assert read(replace(ONE, cost_micros=None).line()).cost_micros is None
+    assert read(replace(ONE, cost_micros=0).line()).cost_micros == 0
 
 
 def test_fields_of_a_later_version_are_left_out() -> None:
@@ -58,12 +65,12 @@ def test_a_line_says_its_version() -> None:
     ],
 )
 def test_hostile_values_are_bounded(field: str, hostile: Any, held: object) -> None:
-    assert getattr(sound(ONE._replace(**{field: hostile})), field) == held
+    assert getattr(sound(said(**{field: hostile})), field) == held
 
 
 @pytest.mark.parametrize("hostile", [{"end_user": "half \ud800"}, {"input_tokens": 10**30}])
 def test_no_value_keeps_a_record_from_being_written(hostile: dict[str, Any]) -> None:
-    assert read(ONE._replace(**hostile).line()).id == "one"
+    assert read(replace(ONE, **hostile).line()).id == "one"
 
 
 @pytest.mark.parametrize(
@@ -76,13 +83,13 @@ def test_what_is_no_record_is_refused(line: bytes) -> None:
 
 def test_a_record_without_an_id_is_refused() -> None:
     with pytest.raises(ValueError, match="without an id"):
-        read(ONE._replace(id="").line())
+        read(replace(ONE, id="").line())
 
 
-@given(st.dictionaries(st.sampled_from(Record._fields), json))
+@given(st.dictionaries(st.sampled_from(FIELDS), json))
 def test_whatever_stands_in_a_line_is_a_sound_record_or_refused(strange: dict[str, Any]) -> None:
     try:
-        record = sound(ONE._replace(**strange))
+        record = sound(said(**strange))
     except ValueError:
         return
     assert read(record.line()) == record
@@ -90,7 +97,7 @@ def test_whatever_stands_in_a_line_is_a_sound_record_or_refused(strange: dict[st
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.floats(0, 1e6)), max_size=40))
 def test_every_attempt_is_kept_up_to_a_number(tried: list[tuple[str, str, str, float]]) -> None:
-    kept = read(ONE._replace(attempts=tuple(Attempt(*each) for each in tried)).line()).attempts
+    kept = read(replace(ONE, attempts=tuple(Attempt(*each) for each in tried)).line()).attempts
     assert len(kept) == min(len(tried), 32)
 
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from msgspec.structs import asdict
+
 from gateway.admin.moments import iso
 from gateway.admin.wanted import settings
 from gateway.core.call import Json
@@ -82,14 +84,14 @@ def csv_of_usage(usage: Usage) -> str:
 
 def of_record(record: Record) -> Json:
     """One call. Its cost is spelt as in `of_line`."""
-    said = record._asdict()
+    said = asdict(record)
     cost = said["cost_micros"]
     return {
         **said,
         "time": _moment(record.time / 1000),
         "end_user": record.end_user or None,
         "cost_usd": None if cost is None else dollars(cost),
-        "attempts": [attempt._asdict() for attempt in record.attempts],
+        "attempts": [asdict(attempt) for attempt in record.attempts],
     }
 
 

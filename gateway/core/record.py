@@ -7,9 +7,10 @@ gateway comes next: a later one only ever adds fields at the end, so that each l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
+from msgspec import Struct, json, to_builtins
 
 Outcome = Literal["ok", "client_error", "limited", "upstream_error", "truncated", "cancelled"]
 UsageSource = Literal["reported", "estimated", "none"]
@@ -30,7 +31,7 @@ TEXT = 256
 MOST_ATTEMPTS = 32
 
 
-class Attempt(NamedTuple):
+class Attempt(Struct, frozen=True, array_like=True):
     """One try at one provider."""
 
     provider: str
@@ -40,7 +41,7 @@ class Attempt(NamedTuple):
     ms: float
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, array_like=True, tag=VERSION):
     """One call. `input_tokens` includes cached tokens, `output_tokens` includes reasoning tokens."""
 
     id: str
@@ -76,9 +77,14 @@ class Record(NamedTuple):
     def line(self) -> bytes:
         """The record as a line of JSON, its newline included. Never raises: what JSON cannot hold is made sound."""
         try:
-            return _spelt(self)
-        except TypeError:  # an integer of more than 64 bits, or half of a surrogate pair
-            return _spelt(sound(self))
+            return _spelt(self) + b"\n"
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return _spelt(sound(to_builtins(self)[1:])) + b"\n"
+
+
+FIELDS = Record.__struct_fields__
+
+_spelt = json.Encoder().encode
 
 
 def read(line: bytes) -> Record:
@@ -89,9 +95,9 @@ def read(line: bytes) -> Record:
 def fields(line: bytes) -> list[Any]:
     """What stands in a line for each field of a record, in their order, as it is. Raises ValueError as `read`."""
     said = orjson.loads(line)
-    if not isinstance(said, list) or not isinstance(said[0] if said else None, int) or len(said) <= len(Record._fields):
+    if not isinstance(said, list) or not isinstance(said[0] if said else None, int) or len(said) <= len(FIELDS):
         raise ValueError("not a record")
-    return said[1 : len(Record._fields) + 1]
+    return said[1 : len(FIELDS) + 1]
 
 
 def sound(said: Sequence[Any]) -> Record:
@@ -106,10 +112,6 @@ def sound(said: Sequence[Any]) -> Record:
     if not record.id:
         raise ValueError("a record without an id")
     return record
-
-
-def _spelt(record: Record) -> bytes:
-    return orjson.dumps([VERSION, *record], default=tuple, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _text(said: str) -> str:

@@ -19,10 +19,11 @@ from typing import Any
 
 import orjson
 from msgspec import Struct, defstruct, json, to_builtins
+from msgspec.structs import astuple
 
 from gateway.core.call import Json
 from gateway.core.money import dollars
-from gateway.core.record import Attempt, Record
+from gateway.core.record import FIELDS, Attempt
 from gateway.engine.entry import Entry, Tried
 from gateway.sinks.records import record
 
@@ -35,7 +36,7 @@ SAID = 300
 EXPECTED = frozenset({"ok", "cancelled", "client_error", "limited"})
 """Outcomes for which nobody has to get up."""
 
-TOLD = ("time", "level", "event", "id", *("cost_usd" if name == "cost_micros" else name for name in Record._fields[2:]))
+TOLD = ("time", "level", "event", "id", *("cost_usd" if name == "cost_micros" else name for name in FIELDS[2:]))
 """Of each line of a call: what the log has of itself, and the fields of the record that follow its id and time."""
 
 Said: Any = defstruct("Said", [*TOLD, ("trace_id", str, ""), ("error", str, "")], omit_defaults=True)
@@ -173,7 +174,7 @@ def call(entry: Entry) -> Any:
     """`Said` of one settled call: its record, and what only the log tells: what providers said of their failures."""
     kept = record(entry)
     level = "info" if entry.outcome in EXPECTED else "warning"
-    said = Said(_iso(kept.time), level, "call", entry.id, *kept[2:])
+    said = Said(_iso(kept.time), level, "call", entry.id, *astuple(kept)[2:])
     if kept.cost_micros is not None:
         said.cost_usd = dollars(kept.cost_micros)
     said.attempts = tuple(map(_attempt, kept.attempts, entry.tried))

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.ledger import ALL, DAY, HOUR, SUMS, By, Chosen, Page, Spent
-from gateway.core.record import Attempt, Record
+from gateway.core.record import FIELDS, Attempt, Record
 from gateway.store.database import Database, marks, records, usage_daily, usage_hourly
 from gateway.store.posting import post_rows, post_text
 
@@ -189,7 +189,7 @@ def _name(by: str, said: Any) -> str:
 def _record(row: Row[Any]) -> Record:
     said = row._asdict()
     said["attempts"] = tuple(Attempt(*each) for each in orjson.loads(said["attempts"]))
-    return Record(**{name: said[name] for name in Record._fields})
+    return Record(**{name: said[name] for name in FIELDS})
 
 
 def _cursor(row: Row[Any]) -> str:

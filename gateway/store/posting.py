@@ -38,11 +38,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.core.ledger import DAY, HOUR, SUMS
-from gateway.core.record import Record
+from gateway.core.record import FIELDS, Record
 from gateway.store.database import records, usage_daily, usage_hourly
 from gateway.store.errors import DatabaseUnfit
-
-_NAMES = Record._fields
 
 # SQLite
 
@@ -166,7 +164,7 @@ def _sums_into(table: Table) -> tuple[str, str, str]:
 
 _INTO = {
     # Nobody else writes meanwhile: what is new are the last rows, and needs no number to be known by.
-    records: (f"records (batch, {', '.join(_NAMES)})", f"(0, {', '.join('?' * len(_NAMES))})", "(id) DO NOTHING"),
+    records: (f"records (batch, {', '.join(FIELDS)})", f"(0, {', '.join('?' * len(FIELDS))})", "(id) DO NOTHING"),
     usage_hourly: _sums_into(usage_hourly),
     usage_daily: _sums_into(usage_daily),
 }
@@ -191,9 +189,9 @@ def post_text(connection: Connection, lines: Sequence[bytes]) -> int:
 
 def _from_text() -> Any:
     line = func.jsonb_array_elements(cast(bindparam("lines", type_=Text), JSONB)).table_valued(column("value", JSONB))
-    said = [cast(line.c.value[place].astext, records.c[name].type) for place, name in enumerate(_NAMES, 1)]
+    said = [cast(line.c.value[place].astext, records.c[name].type) for place, name in enumerate(FIELDS, 1)]
     rows = select(bindparam("batch", type_=BigInteger), *said)
-    inserted = postgresql.insert(records).from_select(["batch", *_NAMES], rows)
+    inserted = postgresql.insert(records).from_select(["batch", *FIELDS], rows)
     return inserted.on_conflict_do_nothing(index_elements=["id"]).execution_options(preserve_rowcount=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.record import Record
+from gateway.core.record import FIELDS
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator
 from tests.house.admin import Managed, managed
@@ -71,7 +71,7 @@ async def test_usage_is_told_as_the_command_line_has_it_and_as_csv(here: Managed
 async def test_a_call_is_told_with_all_that_its_record_has_and_nothing_that_was_said(here: Managed) -> None:
     await called(here)
     newest, *others = (await said(here, "requests"))["requests"]
-    promised = {*Record._fields, "cost_usd"}
+    promised = {*FIELDS, "cost_usd"}
     assert [set(each) for each in (newest, *others)] == [promised] * (CALLS + 1)
     assert (newest["status"], newest["outcome"], newest["provider"]) == (401, "client_error", "")
     assert (others[0]["status"], others[0]["outcome"], others[0]["usage_source"]) == (200, "ok", "reported")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.core.ledger import SUMS, Spent
 from gateway.core.record import Attempt, Record
 from gateway.core.secret import Secret
@@ -51,7 +53,7 @@ ONE = Record(
 
 def call(id: str, *, after: float = 0, **said: Any) -> Record:
     """A record like `ONE`, so many seconds after noon."""
-    return ONE._replace(id=id, time=int((NOON + after) * 1000), **said)
+    return replace(ONE, id=id, time=int((NOON + after) * 1000), **said)
 
 
 def calls(count: int, prefix: str = "call") -> list[Record]:

@@ -14,10 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import delete, text
 
 from gateway.core.ledger import Chosen, Spent
-from gateway.core.record import MOST_COST, MOST_TOKENS, Record
+from gateway.core.record import FIELDS, MOST_COST, MOST_TOKENS, Record
 from gateway.core.secret import Secret
 from gateway.store.database import Database, metadata, records, usage_daily, usage_hourly
 from gateway.store.errors import DatabaseRefused, DatabaseUnfit
@@ -41,7 +42,7 @@ some_calls = st.builds(
 
 
 def test_a_record_is_kept_as_it_is(ledger: Ledger) -> None:
-    unusual = ONE._replace(id="two", end_user="ünï 'x' \"y\" {$.z}", cost_micros=None, first_token_ms=None, attempts=())
+    unusual = replace(ONE, id="two", end_user="ünï 'x' \"y\" {$.z}", cost_micros=None, first_token_ms=None, attempts=())
     ledger.write([ONE, unusual])
     assert ledger.newest().records == [unusual, ONE]
 
@@ -334,7 +335,7 @@ def test_a_database_that_is_none_of_ours_is_refused_without_quoting_it(wrong: st
 
 def test_spent_and_the_table_of_sums_tell_the_same() -> None:
     assert set(Spent._fields[1:]) <= {column.name for column in usage_daily.columns}
-    assert set(Record._fields) == {column.name for column in records.columns} - {"seq", "batch"}
+    assert set(FIELDS) == {column.name for column in records.columns} - {"seq", "batch"}
 
 
 def _day(record: Record) -> str:
