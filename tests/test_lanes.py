@@ -144,4 +144,4 @@ def test_a_whole_answer_of_another_grammar_is_spelt_in_the_clients() -> None:
     told = answer(CALL, "another", openai_chat, UpstreamReply(200, (), orjson.dumps(WHOLE)), created=5)
     body = orjson.loads(told.body)
     assert body["choices"][0]["message"]["content"] == "hello"
-    assert told.usage == Usage(3, 2)
+    assert (told.usage, told.carried) == (Usage(3, 2), len("hello"))

@@ -44,9 +44,13 @@ async def embed(visit: Visit, attempt: Attempt) -> None:
     replies = await waiting(_replies(visit, attempt, upstream, requests), visit)
     embedded = joined([dialect.answer(reply) for reply in replies])
     _check_number(embedded, call)
-    usage = embedded.usage or visit.house.estimates.cut(call, target, 0)
+    usage = embedded.usage
+    if usage is not None and usage.total:
+        entry.usage_source = "reported"
+    else:  # whoever has answered has read something
+        usage, entry.usage_source = visit.house.estimates.cut(call, target, 0), "estimated"
     body = openai_embeddings.answer(embedded, call, usage)
-    entry.usage, entry.usage_source = usage, "reported" if embedded.usage else "estimated"
+    entry.usage = usage
     await visit.client.whole(body)
 
 

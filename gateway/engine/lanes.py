@@ -107,7 +107,15 @@ def answer(call: Call, grammar: str, dialect: Dialect, reply: UpstreamReply, cre
         return openai_relay.whole(reply)
     events = list(dialect.answer(reply))
     body = orjson.dumps(whole(events, created, call.id, call.model))
-    return Whole(body, _usage(events), len(body))
+    return Whole(body, _usage(events), sum(map(_length, events)))
+
+
+def _length(event: Event) -> int:
+    """Characters of output in an event."""
+    match event:
+        case Text(text=said) | Reasoning(text=said) | Refusal(text=said) | ToolCallArguments(json=said):
+            return len(said)
+    return 0
 
 
 def _usage(events: list[Event]) -> Usage | None:

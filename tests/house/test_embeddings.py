@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -182,18 +182,31 @@ keys: [{{name: tester, key: {KEY}, priority: high}}]
             await until(lambda: sum(not peer.left for peer in ill.peers) <= 1)  # one may be kept for the next call
 
 
-async def test_a_vector_too_few_is_no_answer() -> None:
+def one_vector(tokens: int) -> Callable[[Peer], Awaitable[None]]:
+    """A server that answers everything with one vector, for so many tokens."""
     body = orjson.dumps({
         "object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "m",
-        "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     })  # fmt: skip
 
-    async def one_vector(peer: Peer) -> None:
+    async def answering(peer: Peer) -> None:
         while True:
             await peer.request()
             await peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
 
-    async with scripted(one_vector) as upstream, gateway(config(upstream.origin)) as running:
+    return answering
+
+
+async def test_a_provider_that_counts_zero_tokens_has_not_counted() -> None:
+    async with scripted(one_vector(0)) as upstream, gateway(config(upstream.origin)) as running:
+        answer = await embed(running, input="x" * 400)
+        (entry,) = running.entries
+        assert entry.usage_source == "estimated"
+        assert answer.json()["usage"]["prompt_tokens"] >= 100
+
+
+async def test_a_vector_too_few_is_no_answer() -> None:
+    async with scripted(one_vector(1)) as upstream, gateway(config(upstream.origin)) as running:
         assert vectors(await embed(running, input="gull")) == [[0.5]]
         answer = await embed(running, input=["gull", "tern"])
         assert (answer.status_code, answer.json()["error"]["type"]) == (502, "upstream_error")
