@@ -133,7 +133,10 @@ Every = Literal["minute", "hour", "day", "week", "month"]
 
 
 class Use(NamedTuple):
-    """What a call uses, as far as limits count it: expected before it, real after it."""
+    """What a call uses, as far as limits count it: expected before it, real after it.
+
+    Each limit counts one of these, and knows it by its place.
+    """
 
     requests: int = 1
     tokens: int = 0

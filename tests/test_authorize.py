@@ -77,7 +77,7 @@ def test_every_credential_is_kept_from_being_quoted() -> None:
 
 LOADED = """
 import sys
-from gateway.app import open_upstreams
+from gateway.app.upstreams import open_upstreams
 from gateway.config.resolve import loads
 open_upstreams(loads(sys.argv[1], name="g", environ={}))
 print(*sorted({"botocore", "aiobotocore", "aiohttp", "boto3"} & set(sys.modules)))

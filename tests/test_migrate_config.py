@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.app import open_upstreams
+from gateway.app.upstreams import open_upstreams
 from gateway.config.complaints import ConfigError, Steps, spell
 from gateway.config.resolve import loads
 from gateway.config.snapshot import Snapshot

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.simulator.server import Simulator
 from gateway.simulator.truth import Served
+from tests.house.harness import PLAIN
 
 HI: Any = [{"role": "user", "content": "hi"}]
 TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
@@ -26,7 +27,10 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[sdk.AsyncOpenAI]:
-    async with sdk.AsyncOpenAI(base_url=simulator.url, api_key="sk-any", max_retries=0, timeout=5) as connected:
+    http = sdk.DefaultAsyncHttpxClient(verify=PLAIN)
+    async with sdk.AsyncOpenAI(
+        base_url=simulator.url, api_key="sk-any", max_retries=0, timeout=5, http_client=http
+    ) as connected:
         yield connected
 
 
@@ -82,7 +86,10 @@ async def test_what_is_not_served_is_a_404_in_the_envelope(client: sdk.AsyncOpen
 
 
 async def test_only_the_right_key_is_let_in() -> None:
-    async with Simulator(api_key="sk-right") as simulator, httpx.AsyncClient(base_url=simulator.url) as client:
+    async with (
+        Simulator(api_key="sk-right") as simulator,
+        httpx.AsyncClient(base_url=simulator.url, verify=PLAIN) as client,
+    ):
         wrong = await client.get("/models", headers={"authorization": "Bearer sk-wrong-but-long-enough"})
         missing = await client.get("/models")
         right = await client.get("/models", headers={"authorization": "Bearer sk-right"})

@@ -12,6 +12,7 @@ import pytest
 from gateway.core.call import Json
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 HI: Any = [{"role": "user", "content": "hi"}]
 TOOLS: Any = [
@@ -29,7 +30,10 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[sdk.AsyncAnthropic]:
-    async with sdk.AsyncAnthropic(base_url=simulator.origin, api_key="sk-ant-right", max_retries=0) as connected:
+    http = sdk.DefaultAsyncHttpxClient(verify=PLAIN)
+    async with sdk.AsyncAnthropic(
+        base_url=simulator.origin, api_key="sk-ant-right", max_retries=0, http_client=http
+    ) as connected:
         yield connected
 
 
@@ -134,7 +138,7 @@ async def test_what_is_cached_is_counted_apart_from_the_input(client: sdk.AsyncA
 async def test_a_stream_looks_like_a_recorded_one(simulator: Simulator) -> None:
     body = {"model": "claude", "max_tokens": 9, "messages": HI, "stream": True}
     headers = {"x-api-key": "sk-ant-right", "anthropic-version": "2023-06-01"}
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=PLAIN) as client:
         answer = await client.post(f"{simulator.url}/messages", json=body, headers=headers)
     events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
     assert events[:3] == ["message_start", "content_block_start", "ping"]
@@ -158,7 +162,7 @@ async def test_only_the_right_key_is_let_in(simulator: Simulator) -> None:
     async with sdk.AsyncAnthropic(base_url=simulator.origin, api_key="sk-ant-wrong", max_retries=0) as stranger:
         with pytest.raises(sdk.AuthenticationError, match="invalid x-api-key"):
             await ask(stranger)
-    async with httpx.AsyncClient(base_url=simulator.url) as plain:
+    async with httpx.AsyncClient(base_url=simulator.url, verify=PLAIN) as plain:
         assert (await plain.get("/models")).json()["error"]["message"] == "x-api-key header is required"
         no_version = await plain.get("/models", headers={"x-api-key": "sk-ant-right"})
     assert no_version.json()["error"]["message"] == "anthropic-version: header is required"
@@ -242,7 +246,7 @@ def user(*blocks: Json) -> Json:
 async def test_what_the_api_refuses_is_refused_in_its_words(simulator: Simulator, fields: Json, words: str) -> None:
     body = {"model": "claude", "max_tokens": 4000, "messages": HI, **fields}
     headers = {"x-api-key": "sk-ant-right", "anthropic-version": "2023-06-01"}
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=PLAIN) as client:
         answer = await client.post(f"{simulator.url}/messages", json=body, headers=headers)
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")

@@ -22,6 +22,7 @@ from gateway.core.call import Json
 from gateway.simulator import eventstream
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 HI: Any = [{"role": "user", "content": [{"text": "hi"}]}]
 CITY: Json = {"type": "object", "properties": {"city": {"const": "Zürich"}}}
@@ -266,7 +267,7 @@ async def test_a_session_token_may_be_signed_too(simulator: Simulator) -> None:
     ],
 )
 async def test_what_is_not_signed_is_refused(simulator: Simulator, authorization: str, code: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=PLAIN) as client:
         headers = {"authorization": authorization} if authorization else {}
         answer = await client.post(f"{simulator.url}/model/m/converse", json={"messages": HI}, headers=headers)
     assert (answer.status_code, list(answer.json())) == (403, ["message"])
@@ -278,13 +279,16 @@ async def test_a_signature_needs_the_date_that_it_names(simulator: Simulator, da
     credential = "Credential=AKIASIMULATED/20260101/us-east-1/bedrock/aws4_request"
     signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
     headers = {"authorization": signed, **({"x-amz-date": date} if date else {})}
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=PLAIN) as client:
         answer = await client.post(f"{simulator.url}/model/m/converse", json={"messages": HI}, headers=headers)
     assert answer.headers["x-amzn-errortype"].startswith("IncompleteSignatureException:")
 
 
 async def test_an_api_key_of_bedrocks_own_is_let_in() -> None:
-    async with Simulator(type="bedrock", api_key="bedrock-api-key-x") as simulator, httpx.AsyncClient() as client:
+    async with (
+        Simulator(type="bedrock", api_key="bedrock-api-key-x") as simulator,
+        httpx.AsyncClient(verify=PLAIN) as client,
+    ):
         headers = {"authorization": "Bearer bedrock-api-key-x"}
         answer = await client.post(f"{simulator.url}/model/m%3A0/converse", json={"messages": HI}, headers=headers)
         assert answer.json()["stopReason"] == "end_turn"
@@ -361,7 +365,7 @@ def user(*blocks: Json) -> Json:
     ],
 )
 async def test_what_the_service_refuses_is_refused_in_its_words(fields: Json, words: str) -> None:
-    async with Simulator(type="bedrock") as simulator, httpx.AsyncClient() as client:
+    async with Simulator(type="bedrock") as simulator, httpx.AsyncClient(verify=PLAIN) as client:
         headers = {"authorization": "Bearer any"}
         body = {"messages": HI, **fields}
         answer = await client.post(f"{simulator.url}/model/m/converse", json=body, headers=headers)

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.call import Json
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 with warnings.catch_warnings():
     # The SDK defines models in ways that pydantic warns of, when it is imported.
@@ -37,7 +38,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[Any]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=PLAIN) as http:
         yield sdk.AsyncClientV2(api_key="co-right", base_url=simulator.origin, httpx_client=http)
 
 
@@ -149,7 +150,7 @@ async def test_models_are_listed_and_found(client: Any) -> None:
 
 async def test_a_stream_ends_with_done_that_has_no_name(simulator: Simulator) -> None:
     body, headers = {"model": "m", "messages": HI, "stream": True}, {"authorization": "Bearer co-right"}
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         answer = await plain.post(f"{simulator.url}/chat", json=body, headers=headers)
     frames = answer.content.split(b"\n\n")
     assert frames[-2:] == [b"data: [DONE]", b""]
@@ -192,7 +193,7 @@ async def test_errors_are_what_the_sdk_takes_them_for(client: Any) -> None:
 
 @pytest.mark.parametrize(("key", "words"), [("", "no api key supplied"), ("co-x", "Incorrect API key provided")])
 async def test_only_the_right_key_is_let_in(simulator: Simulator, key: str, words: str) -> None:
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         answer = await plain.get(
             f"{simulator.origin}/v1/models", headers={"authorization": f"Bearer {key}"} if key else {}
         )
@@ -225,7 +226,7 @@ CALL: Json = {"id": "f_1", "type": "function", "function": {"name": "f", "argume
 )
 async def test_what_the_api_refuses_is_refused(simulator: Simulator, fields: Json, status: int, words: str) -> None:
     body, headers = {"model": "m", "messages": HI, **fields}, {"authorization": "Bearer co-right"}
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         answer = await plain.post(f"{simulator.url}/chat", json=body, headers=headers)
     assert answer.status_code == status
     assert words in answer.json()["message"]

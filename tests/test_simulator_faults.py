@@ -18,6 +18,7 @@ from gateway.simulator.faults import read
 from gateway.simulator.http import Grammar, Reply
 from gateway.simulator.script import End, Step, Write, head
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 WORDS = "one two three four five six seven eight"
 TOKENS = 2 + 8
@@ -69,7 +70,7 @@ async def until_silence(simulator: Simulator, fault: str, expected: bytes, **fie
 
 
 async def ask(simulator: Simulator, fault: str, **fields: Any) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=5, verify=PLAIN) as client:
         headers = {"x-simulate-fault": fault}
         return await client.post(f"{simulator.url}/chat/completions", json=question(**fields), headers=headers)
 
@@ -98,7 +99,7 @@ async def test_any_error_can_ask_to_wait(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize(("type", "kind"), [("anthropic", "invalid_request_error"), ("bedrock", "ValidationException")])
 async def test_a_status_without_words_of_its_own_still_says_whose_fault_it_is(type: str, kind: str) -> None:
-    async with Simulator(read(fail=["422"]), type=type) as simulator, httpx.AsyncClient() as client:
+    async with Simulator(read(fail=["422"]), type=type) as simulator, httpx.AsyncClient(verify=PLAIN) as client:
         answer = await client.post(f"{simulator.url}/x", json={})
     assert answer.status_code == 422
     assert kind in answer.text + answer.headers.get("x-amzn-errortype", "")
@@ -132,7 +133,10 @@ async def test_the_official_sdk_knows_the_errors(simulator: Simulator) -> None:
 
 
 async def outcomes(seed: int) -> list[int]:
-    async with Simulator(read(fail=["429:0.2", "503:0.3"]), seed=seed) as simulator, httpx.AsyncClient() as client:
+    async with (
+        Simulator(read(fail=["429:0.2", "503:0.3"]), seed=seed) as simulator,
+        httpx.AsyncClient(verify=PLAIN) as client,
+    ):
         url = f"{simulator.url}/chat/completions"
         return [(await client.post(url, json=question())).status_code for _ in range(200)]
 
@@ -182,9 +186,9 @@ async def test_no_body_is_a_head_and_silence(simulator: Simulator) -> None:
 
 # Bodies
 
-PLAIN = {"stream": False}
+WHOLE = {"stream": False}
 STREAM = {"stream": True}
-either = pytest.mark.parametrize("how", [PLAIN, STREAM], ids=["whole", "stream"])
+either = pytest.mark.parametrize("how", [WHOLE, STREAM], ids=["whole", "stream"])
 
 
 @either
@@ -279,7 +283,7 @@ async def test_a_stream_is_cut_after_so_many_chunks(simulator: Simulator, after:
 
 
 async def test_a_stream_that_is_cut_before_its_first_event_has_a_head() -> None:
-    async with Simulator(read(cut_after=0), type="gemini") as simulator, httpx.AsyncClient() as client:
+    async with Simulator(read(cut_after=0), type="gemini") as simulator, httpx.AsyncClient(verify=PLAIN) as client:
         body = {"contents": [{"parts": [{"text": WORDS}]}]}
         url = f"{simulator.url}/models/m:streamGenerateContent?alt=sse&key=k"
         async with client.stream("POST", url, json=body) as answer:

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.call import Json
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 with warnings.catch_warnings():
     # The SDK names a type of aiohttp's that is on its way out, when it is imported.
@@ -43,7 +44,12 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[Any]:
-    options = types.HttpOptions(base_url=simulator.origin, api_version="v1beta")
+    options = types.HttpOptions(
+        base_url=simulator.origin,
+        api_version="v1beta",
+        client_args={"verify": PLAIN},
+        async_client_args={"verify": PLAIN},
+    )
     connected = genai.Client(api_key="AIza-right", http_options=options)
     yield connected.aio
     await connected.aio.aclose()
@@ -159,7 +165,7 @@ async def test_models_are_listed_and_found(client: Any) -> None:
 
 
 async def post(simulator: Simulator, operation: str, body: Json, key: str = "AIza-right") -> httpx.Response:
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         headers = {"x-goog-api-key": key} if key else {}
         return await plain.post(f"{simulator.url}/models/gemini-2.5-flash:{operation}", json=body, headers=headers)
 

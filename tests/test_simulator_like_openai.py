@@ -16,6 +16,7 @@ from gateway.core.call import Json
 from gateway.simulator.api import GRAMMARS
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 HI: Any = [{"role": "user", "content": "hi"}]
 TOOLS: Any = [
@@ -50,10 +51,10 @@ async def playing(type: str, **options: Any) -> AsyncIterator[tuple[Simulator, s
 
 
 def connect(simulator: Simulator, type: str, key: str) -> sdk.AsyncOpenAI:
+    options: Any = {"api_key": key, "max_retries": 0, "http_client": sdk.DefaultAsyncHttpxClient(verify=PLAIN)}
     if type == "azure":
-        version = "2024-10-21"
-        return sdk.AsyncAzureOpenAI(azure_endpoint=simulator.origin, api_key=key, api_version=version, max_retries=0)
-    return sdk.AsyncOpenAI(base_url=simulator.url, api_key=key, max_retries=0)
+        return sdk.AsyncAzureOpenAI(azure_endpoint=simulator.origin, api_version="2024-10-21", **options)
+    return sdk.AsyncOpenAI(base_url=simulator.url, **options)
 
 
 async def ask(client: sdk.AsyncOpenAI, messages: Any = HI, **fields: Any) -> Any:
@@ -172,7 +173,7 @@ def test_every_vendor_of_openais_grammar_can_be_played() -> None:
 
 
 async def post(simulator: Simulator, path: str, body: Json, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         return await plain.post(simulator.origin + path, json=body, headers=headers)
 
 
@@ -218,7 +219,7 @@ async def test_ollama_repeats_the_role_and_calls_in_one_chunk() -> None:
 
 
 async def test_ollama_lists_what_is_on_the_machine() -> None:
-    async with Simulator(type="ollama") as simulator, httpx.AsyncClient() as plain:
+    async with Simulator(type="ollama") as simulator, httpx.AsyncClient(verify=PLAIN) as plain:
         listed = (await plain.get(f"{simulator.origin}/api/tags")).json()["models"]
     assert [model["name"] for model in listed] == ["qwen3:latest", "llama3.2:latest"]
 

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.call import Json
 from gateway.simulator.faults import read
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 with warnings.catch_warnings():
     # The SDK's models shadow names of pydantic's, of which that warns when they are imported.
@@ -36,8 +37,10 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def client(simulator: Simulator) -> AsyncIterator[Any]:
-    async with Mistral(api_key="right", server_url=simulator.origin) as connected:
-        yield connected
+    async with httpx.AsyncClient(verify=PLAIN) as http:
+        options: Any = {"api_key": "right", "server_url": simulator.origin, "async_client": http}
+        async with Mistral(**options) as connected:
+            yield connected
 
 
 async def ask(client: Any, messages: Any = HI, **fields: Any) -> Any:
@@ -152,7 +155,7 @@ async def test_errors_are_what_the_sdk_takes_them_for(
 
 async def post(simulator: Simulator, fields: Json, key: str = "right") -> httpx.Response:
     body, headers = {"model": "m", "messages": HI, **fields}, {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient() as plain:
+    async with httpx.AsyncClient(verify=PLAIN) as plain:
         return await plain.post(f"{simulator.url}/chat/completions", json=body, headers=headers)
 
 

@@ -18,6 +18,7 @@ from gateway.simulator import api
 from gateway.simulator.http import Reply, respond
 from gateway.simulator.server import KEPT_CALLS, Simulator
 from gateway.simulator.truth import Served, Tally, Truth
+from tests.house.harness import PLAIN
 from tests.test_simulator_dialects import OPENAI_TOOLS, THOUGHT, TOOLS, answered, events
 from tests.test_simulator_types import KEY, WAYS, Way, account
 
@@ -138,7 +139,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 async def ask(simulator: Simulator, model: str = "m", key: str = "k", fault: str = "none", **fields: Any) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "one two three"}], **fields}
     headers = {"authorization": f"Bearer {key}", "x-simulate-fault": fault}
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=5, verify=PLAIN) as client:
         await client.post(f"{simulator.url}/chat/completions", json=body, headers=headers)
 
 
@@ -169,7 +170,7 @@ async def test_a_client_that_leaves_has_used_what_was_sent_to_it(simulator: Simu
     body = {"model": "m", "messages": [{"role": "user", "content": "one two three"}], "stream": True}
     headers = {"authorization": "Bearer k", "x-simulate-fault": "chunk-delay:10ms"}
     async with (
-        httpx.AsyncClient(timeout=5) as client,
+        httpx.AsyncClient(timeout=5, verify=PLAIN) as client,
         client.stream("POST", f"{simulator.url}/chat/completions", json=body, headers=headers) as answer,
     ):
         await anext(answer.aiter_bytes())
@@ -213,7 +214,7 @@ def test_the_truth_forgets_no_call_that_the_list_has_no_room_for() -> None:
 @pytest.mark.parametrize("type", WAYS)
 async def test_the_key_is_known_however_the_api_wants_it_named(type: str) -> None:
     path, body = WAYS[type].asking(stream=False)
-    async with Simulator(type=type) as simulator, httpx.AsyncClient() as client:
+    async with Simulator(type=type) as simulator, httpx.AsyncClient(verify=PLAIN) as client:
         await client.post(simulator.origin + path, json=body, headers=WAYS[type].headers)
         assert [key for key, _ in simulator.truth()] == ["any"]
 
@@ -229,7 +230,7 @@ async def test_the_key_may_be_in_the_query_or_an_access_key() -> None:
     }
     found = []
     for type, (path, headers) in ways.items():
-        async with Simulator(type=type) as simulator, httpx.AsyncClient() as client:
+        async with Simulator(type=type) as simulator, httpx.AsyncClient(verify=PLAIN) as client:
             await client.post(simulator.origin + path, json=WAYS[type].body, headers=headers)
             found += [key for key, _ in simulator.truth()]
     assert found == ["AIza-example", "AKIAEXAMPLE"]

@@ -18,6 +18,7 @@ from gateway.simulator import api
 from gateway.simulator.faults import ERRORS, read
 from gateway.simulator.http import UNIQUE, Account, Reply, respond
 from gateway.simulator.server import Simulator
+from tests.house.harness import PLAIN
 
 WORDS = "one two three four five six seven eight"
 TOKENS = 2 + 8
@@ -85,7 +86,7 @@ every_type = pytest.mark.parametrize("type", WAYS)
 async def ask(simulator: Simulator, type: str, *, stream: bool = False, fault: str = "none") -> httpx.Response:
     path, body = WAYS[type].asking(stream=stream)
     headers = {**WAYS[type].headers, "x-simulate-fault": fault}
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=5, verify=PLAIN) as client:
         return await client.post(simulator.origin + path, json=body, headers=headers)
 
 
@@ -150,7 +151,7 @@ async def test_tokens_are_where_the_account_says_they_are(type: str) -> None:
 async def test_every_error_can_be_asked_for(type: str, name: str) -> None:
     async with Simulator(read(fail=[name]), type=type) as simulator:
         path, body = WAYS[type].asking(stream=True)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=PLAIN) as client:
             answer = await client.post(simulator.origin + path, json=body, headers=WAYS[type].headers)
     # At Amazon nobody is unauthorized: whoever is not known is forbidden.
     expected = {"401": 403}.get(name, name) if type == "bedrock" else name
@@ -195,7 +196,7 @@ async def test_a_fault_that_makes_no_sense_is_explained(type: str) -> None:
 
 @every_type
 async def test_what_it_does_not_have_is_not_found(type: str) -> None:
-    async with Simulator(type=type) as simulator, httpx.AsyncClient() as client:
+    async with Simulator(type=type) as simulator, httpx.AsyncClient(verify=PLAIN) as client:
         answer = await client.get(f"{simulator.url}/openai/v1/nothing", headers=WAYS[type].headers)
     assert answer.status_code == 404
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli.configuration import complain, configured
 from gateway.cli.explained import show
 from gateway.cli.explanation import DEFAULT, Explanation, explain, is_complete

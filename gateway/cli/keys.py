@@ -18,7 +18,7 @@ from gateway.admin import views
 from gateway.admin.moments import told
 from gateway.admin.service import Keyring, Listed, Made
 from gateway.admin.wanted import Fault, Unreadable
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli import kept
 from gateway.cli.tables import Cell, show
 from gateway.cli.telling import budget_of, limits_of, print_json, refuse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli import kept
 from gateway.cli.keys import actor
 from gateway.cli.migrating import counts, print_lines, status, summary

@@ -12,7 +12,8 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import account, clock
+from gateway.app.times import clock
+from gateway.app.upstreams import account
 from gateway.cli import tables
 from gateway.cli.configuration import complain, configured
 from gateway.cli.live import STYLES, Live, look

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.admin.rotation import Rotated
 from gateway.admin.rotation import rotate as rotate_all
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli import kept
 from gateway.cli.keys import actor
 from gateway.cli.telling import print_json, refuse

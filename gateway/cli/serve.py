@@ -12,7 +12,7 @@ from secrets import token_urlsafe
 import uvloop
 from rich.console import Console
 
-from gateway.app import Source
+from gateway.app.reload import Source
 from gateway.cli.configuration import complain, configured
 from gateway.cli.serving import NotListening, listening_on, serve_until_stopped
 from gateway.cli.supervisor import supervise

@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from select import PIPE_BUF
 
-from gateway.app import Gateway, Source, now
+from gateway.app.gateway import Gateway
+from gateway.app.reload import Source
+from gateway.app.times import now
 from gateway.cli.worker import Worker
 from gateway.config.resolve import Loaded
 from gateway.sinks.logs import AT_ONCE, Logs, Writer

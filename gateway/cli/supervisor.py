@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli.worker import READY, SIGNALS, Place
 from gateway.sinks.logs import Logs, Writer
 from gateway.sinks.shared import depart

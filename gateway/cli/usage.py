@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway.admin import views
 from gateway.admin.moments import told
 from gateway.admin.usage import Line, Usage, question, usage
-from gateway.app import now
+from gateway.app.times import now
 from gateway.cli import kept
 from gateway.cli.tables import show
 from gateway.cli.telling import counted, print_json, refuse

@@ -11,7 +11,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.async_api import Locator, expect
 
-from gateway.app import Source
+from gateway.app.reload import Source
 from gateway.config.resolve import load_all
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from msgspec import structs
 
 from gateway.core.call import Json
 from gateway.core.errors import WORDS, Failure
@@ -99,7 +100,7 @@ def asked(name: str, number: int) -> Callable[[Sight], Sight]:
 
 
 def entered(**fields: object) -> Callable[[Sight], Sight]:
-    return lambda sight: replace(sight, entries=(replace(sight.entries[0], **fields),))  # type: ignore[arg-type]
+    return lambda sight: replace(sight, entries=(structs.replace(sight.entries[0], **fields),))
 
 
 def seen(**fields: object) -> Callable[[Sight], Sight]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from gateway.app import Gateway, Source, now
+from gateway.app.gateway import Gateway
+from gateway.app.reload import Source
+from gateway.app.times import now
 from gateway.config.resolve import loads_all
 from gateway.core.call import Json
 from gateway.engine.entry import Entry

@@ -17,7 +17,8 @@ import httpx
 import orjson
 import pytest
 
-from gateway.app import Source, now
+from gateway.app.reload import Source
+from gateway.app.times import now
 from gateway.config.resolve import Loaded, load_all
 from gateway.core.call import Json
 from gateway.core.errors import Failure

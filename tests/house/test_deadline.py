@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from gateway.app import clock
+from gateway.app.times import clock
 from gateway.core.call import Json
 from gateway.routing.health import Standing
 from gateway.simulator.faults import Faults

@@ -8,7 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.app import account, clock
+from gateway.app.times import clock
+from gateway.app.upstreams import account
 from gateway.config.resolve import loads
 from gateway.core.call import Json
 from gateway.upstream.diagnosis import Check

@@ -13,7 +13,7 @@ import openai
 import orjson
 import pytest
 
-from gateway.app import clock
+from gateway.app.times import clock
 from gateway.config.resolve import loads_all
 from gateway.core.call import Json
 from gateway.simulator.faults import Faults

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.app import clock
+from gateway.app.times import clock
 from gateway.routing.health import Standing
 from gateway.simulator.faults import Faults
 from gateway.simulator.server import Simulator

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import httpx
 import orjson
 
-from gateway.app import Source
+from gateway.app.reload import Source
 from gateway.config.resolve import Loaded, load_all
 from gateway.engine.house import House
 from gateway.simulator.faults import Faults

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from gateway.app import clock
+from gateway.app.times import clock
 from gateway.core.call import Price
 from gateway.policy.cost import cost
 from gateway.simulator.faults import Faults

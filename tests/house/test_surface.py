@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from gateway.core.call import Json
 from gateway.simulator.server import Simulator
-from tests.house.harness import KEY, QUESTION, Running, config, gateway
+from tests.house.harness import KEY, PLAIN, QUESTION, Running, config, gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +48,8 @@ async def client(house: Running) -> httpx.AsyncClient:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stranger(house: Running) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.port}", timeout=10) as client:
+    url = f"http://127.0.0.1:{house.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=10, verify=PLAIN) as client:
         yield client
 
 

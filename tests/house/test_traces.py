@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.semconv._incubating.attributes.gen_ai_attributes import GenAiProviderNameValues
 
-from gateway.app import clock, now
+from gateway.app.times import clock, now
 from gateway.config.vendor_table import VENDORS
 from gateway.core.call import Json
 from gateway.simulator.faults import Faults

@@ -19,7 +19,8 @@ import openai
 import orjson
 from openai import AsyncOpenAI
 
-from gateway.app import account, clock
+from gateway.app.times import clock
+from gateway.app.upstreams import account
 from gateway.config.snapshot import Provider
 from gateway.simulator.server import Simulator
 from gateway.upstream.discovery import check

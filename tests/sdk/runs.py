@@ -42,6 +42,10 @@ PATIENCE = 60.0
 """Seconds that an SDK has for all its scenarios; it needs about five of them."""
 
 
+NO_AUTHORITIES = {"SSL_CERT_DIR": str(ROOT)}
+"""Where none are. Left to themselves, clients read the world's, though they need no TLS: a client for each scenario."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sdk:
     """An SDK with its scenarios."""
@@ -174,7 +178,7 @@ async def _converse(sdk: Sdk, url: str, run: Run) -> None:
     process = await asyncio.create_subprocess_exec(
         *(*sdk.command, url, KEY),
         cwd=sdk.home,
-        env={"PATH": os.environ["PATH"], "NO_PROXY": "*"},
+        env={"PATH": os.environ["PATH"], "NO_PROXY": "*", **NO_AUTHORITIES},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
