@@ -12,6 +12,8 @@ ARGV  what to do, the replica's name, the name of the call's lease, the time at 
                  it in that window, and how much of this the server has confirmed to it
       * renew    amount that is reserved
       * preload  amount that was spent at least
+      * remember as settle, and then what all replicas have spent at least. Both at once: what another replica tells in
+                 between would be taken for a part of it
 
 What calls hold is on lease: a replica that is killed renews it no more, and others get it back. What a replica has spent
 is told as a sum and not as a difference, so that it may be told twice; and a server that has lost its memory learns it
@@ -211,6 +213,12 @@ function budget.preload(row)
   budget.write(row)
 end
 
+function budget.remember(row)
+  budget.settle(row)
+  row.amount = row.known
+  budget.preload(row)
+end
+
 function budget.standing(row)
   return row.spent + row.reserved, math.max(0, row.ends - now), row.spent
 end
@@ -225,6 +233,7 @@ local function rows(width)
       key = KEYS[2 * n - 1], held = KEYS[2 * n],
       kind = kinds[ARGV[start]], most = tonumber(ARGV[start + 1]), every = ARGV[start + 2],
       amount = tonumber(ARGV[start + 3]), used = tonumber(ARGV[start + 4]), confirmed = tonumber(ARGV[start + 5]),
+      known = tonumber(ARGV[start + 6]),
     }
     row.kind.read(row)
     all[n] = row
@@ -275,6 +284,7 @@ local actions = {
   settle = function() return each('settle', 6) end,
   renew = function() return each('renew', 4) end,
   preload = function() return each('preload', 4) end,
+  remember = function() return each('remember', 7) end,
   pulse = pulse,
   leave = function() return redis.call('ZREM', KEYS[1], replica) end,
 }

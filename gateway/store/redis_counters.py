@@ -33,7 +33,7 @@ from gateway.ports import Limit, Refused, Reservation, Use
 from gateway.store.apart import Apart
 from gateway.store.redis_link import CLOSING, FIRST_PAUSE, Failed, Link
 from gateway.store.redis_pipe import Answered, Pipe
-from gateway.store.tallies import Tallies
+from gateway.store.tallies import Tallies, Tally
 
 SCRIPT = files("gateway.store").joinpath("counters.lua").read_text()
 
@@ -232,6 +232,12 @@ class RedisCounters:
         for limit, own in owns:
             self._tallies.confirm(limit, own, reservation.at)
 
+    def _remember(self, pipe: Pipe, tally: Tally) -> None:
+        """What we have spent of a budget, and what all have as far as we know, which the server may have forgotten."""
+        limit, at = tally.limit, Reservation(0, (tally.limit,), NOTHING, tally.start)
+        row = (limit.kind, limit.most, limit.every, 0, tally.own, tally.confirmed, tally.known)
+        self._call(pipe, "remember", at, (limit,), (row,), partial(self._settled, at, [(limit, tally.own)]))
+
     def _preload(self, pipe: Pipe, limit: Limit, spent: int, at: int) -> None:
         row = (limit.kind, limit.most, limit.every, spent)
         self._call(pipe, "preload", Reservation(0, (limit,), NOTHING, at), (limit,), (row,))
@@ -315,8 +321,7 @@ class RedisCounters:
         for reservation in over:
             self._settle(pipe, reservation, _held(reservation.limits), NOTHING)
         for tally in spent:
-            self._settle(pipe, Reservation(0, (tally.limit,), NOTHING, tally.start), (tally.limit,), NOTHING)
-            self._preload(pipe, tally.limit, tally.known, tally.start)
+            self._remember(pipe, tally)
         for held in going_on:
             self._renew(pipe, held)
         return max(len(going_on), len(spent), len(over)) == BATCH

@@ -12,17 +12,24 @@ from contextlib import asynccontextmanager, suppress
 async def below(prefix: str, port: int) -> AsyncIterator[str]:
     """The address at which the gateway on this port is found below the prefix. Everything else there is a 404."""
 
+    serving: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await _forward(prefix.encode(), port, reader, writer)
-        finally:  # also when the browser is gone and the test is over
+        finally:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{prefix}"
         server.close()
+        left = [task for task in serving if task is not None and not task.done()]
+        for task in left:  # browsers keep connections that they may yet need
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _forward(prefix: bytes, port: int, reader: StreamReader, writer: StreamWriter) -> None:

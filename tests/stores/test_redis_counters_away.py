@@ -16,7 +16,7 @@ from gateway.core.errors import Overloaded
 from gateway.core.secret import Secret
 from gateway.policy.limits import limit
 from gateway.ports import Refused, Reservation, Use
-from gateway.store.redis_counters import ALIVE, ANSWER_WITHIN, RedisCounters
+from gateway.store.redis_counters import ALIVE, ANSWER_WITHIN, PREFIX, RedisCounters
 from tests.house.scripted import Peer, scripted
 from tests.house.valkey import Valkey, valkey
 from tests.stores.replicas import until
@@ -180,8 +180,9 @@ async def test_what_was_settled_while_the_server_was_frozen_is_not_lost(server: 
 
 async def test_a_server_that_comes_back_without_its_memory_learns_what_was_spent(server: Valkey) -> None:
     async with replica(server) as one, replica(server) as other:
-        async with replica(server) as gone:
+        async with patient_replica(server) as gone:
             await spends(gone, 1_000)
+            await until(lambda: server.command("HGET", f"{PREFIX}{DOLLARS.name}", "spent") == b"1000")
         await spends(one, 300)
         await spends(other, 50)
         await agreed(one, other, 1_350)
