@@ -78,7 +78,7 @@ class Estimates:
             return Usage(prompt)
         longest = target.context or MOST_OUTPUT
         each = _bound(call.body, target) or _usual(known)
-        return Usage(prompt, (min(longest, each)) * _choices(call.body))
+        return Usage(prompt, min(each, longest) * _choices(call.body))
 
     def cut(self, call: Call, target: Target, carried: int, told: Usage = NOTHING) -> Usage:
         """What a call has used that ended before its usage was told, after so many characters of output.
@@ -143,8 +143,7 @@ def weigh(call: Call) -> tuple[int, int]:
 
 def _prompt(call: Call, known: Habits) -> int:
     size, attachments = weigh(call)
-    tokens = known.prompts.at(size) + ATTACHMENT * attachments
-    return min(MOST_TOKENS, tokens)
+    return min(known.prompts.at(size) + ATTACHMENT * attachments, MOST_TOKENS)
 
 
 def _usual(known: Habits) -> int:

@@ -67,8 +67,8 @@ class Line:
         """The tokens to be expected of this size: at least one for anything, and none for nothing."""
         if size <= 0:
             return 0
-        expected, least = self._tokens + self._slope * (size - self._size), FLATTEST * size
-        return round(max(least, expected)) or 1
+        expected = max(self._tokens + self._slope * (size - self._size), FLATTEST * size)
+        return round(expected) or 1
 
 
 class Recent:

@@ -66,9 +66,9 @@ def post_rows(connection: Connection, lines: Sequence[bytes]) -> int:
     return new
 
 
-_FIELDS = [("version", int), *{**get_type_hints(Record), "attempts": Raw}.items()]
+_TYPES = {"version": int, **get_type_hints(Record), "attempts": Raw}
 
-_CALL: Decoder[Any] = Decoder(defstruct("_Call", _FIELDS, array_like=True))
+_CALL: Decoder[Any] = Decoder(defstruct("_Call", list(_TYPES.items()), array_like=True))
 """Reads a line: its attempts as they are spelt, and nothing of what a later version has added. SQLite would take any
 value into any column, so that it is here that each is seen to be of its type."""
 

@@ -234,9 +234,10 @@ class RedisCounters:
 
     def _remember(self, pipe: Pipe, tally: Tally) -> None:
         """What we have spent of a budget, and what all have as far as we know, which the server may have forgotten."""
-        limit, at = tally.limit, Reservation(0, (tally.limit,), NOTHING, tally.start)
+        limit = tally.limit
+        nothing = Reservation(0, (limit,), NOTHING, tally.start)
         row = (limit.kind, limit.most, limit.every, 0, tally.own, tally.confirmed, tally.known)
-        self._call(pipe, "remember", at, (limit,), (row,), partial(self._settled, at, [(limit, tally.own)]))
+        self._call(pipe, "remember", nothing, (limit,), (row,), partial(self._settled, nothing, [(limit, tally.own)]))
 
     def _preload(self, pipe: Pipe, limit: Limit, spent: int, at: int) -> None:
         row = (limit.kind, limit.most, limit.every, spent)
