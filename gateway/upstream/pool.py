@@ -15,6 +15,7 @@ from math import inf
 from typing import Protocol, cast
 
 from gateway.core.errors import Failure, UpstreamError
+from gateway.outlet import Outlet
 from gateway.ports import Clock
 
 MAX_IDLE = 256
@@ -54,13 +55,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._transport: asyncio.Transport | None = None
+        self._transport: Outlet | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self.listener: Listener | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop has its own, of no common class
+        own = cast(asyncio.Transport, transport)  # uvloop has its own, of no common class
+        self._transport = Outlet(own, asyncio.get_running_loop())
         self._pool.opened(self)
         _probe_when_silent(transport.get_extra_info("socket"))
 

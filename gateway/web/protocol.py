@@ -20,6 +20,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.core.errors import GatewayError
+from gateway.outlet import Outlet
 from gateway.web.bounds import Bounds
 from gateway.web.line import Handler, Line, lines
 from gateway.web.refusals import (
@@ -79,7 +80,7 @@ class GatewayProtocol(HttpToolsProtocol):
     # From the event loop
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Outlet(transport, self.loop))
         there = len(self.connections)
         if there > self._bounds.connections + CROWD:
             transport.abort()
