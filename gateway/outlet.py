@@ -14,28 +14,31 @@ from collections.abc import Iterable
 from typing import Any
 
 LARGE = 64 * 1024
-"""Bytes of a piece that goes out at once: whether its reader takes it decides what is done next."""
+"""Bytes that do not wait for others: whether their reader takes them decides what is done next."""
 
 
 class Outlet(asyncio.Transport):
     """A transport that gathers what is written to it. Whatever else it is asked for keeps its place behind that."""
 
-    __slots__ = ("_due", "_loop", "_transport")
+    __slots__ = ("_due", "_loop", "_transport", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._due: list[bytes] = []
+        self._due = b""
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]  # itself: it is asked at every step
 
     def write(self, data: Any) -> None:
         """Goes out with what others write in this turn."""
-        if len(data) > LARGE:
+        due = self._due
+        if len(due) + len(data) > LARGE:
             self._flush()
             self._transport.write(data)
-            return
-        if not self._due:
+        elif due:
+            self._due = due + data
+        else:
+            self._due = data
             self._loop.call_soon(self._flush)
-        self._due.append(data)
 
     def writelines(self, pieces: Iterable[Any]) -> None:
         """Goes out at once, and is not copied: for what is large."""
@@ -58,11 +61,7 @@ class Outlet(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Bytes that are not sent yet."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._due))
-
-    def is_closing(self) -> bool:
-        """Whether it is closed on this side."""
-        return self._transport.is_closing()
+        return self._transport.get_write_buffer_size() + len(self._due)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport below knows: `socket`, `peername`, `ssl_object`."""
@@ -79,6 +78,6 @@ class Outlet(asyncio.Transport):
     def _flush(self) -> None:
         due = self._due
         if due:
-            self._due = []
-            if not self._transport.is_closing():
-                self._transport.write(due[0] if len(due) == 1 else b"".join(due))
+            self._due = b""
+            if not self.is_closing():
+                self._transport.write(due)
