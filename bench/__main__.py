@@ -154,7 +154,7 @@ def profile(
 @app.callback(invoke_without_command=True)
 def measure(
     context: typer.Context,
-    seconds: Annotated[float, typer.Option(help="How long each server is loaded in each round.")] = 2.0,
+    seconds: Annotated[float, typer.Option(help="How long each server is loaded in each round.")] = 1.5,
     against: Annotated[list[str] | None, typer.Option(help=f"Also measure: {', '.join(OTHERS)}.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     save: Annotated[bool, typer.Option(help="Write the report to bench/results.")] = False,

@@ -15,7 +15,8 @@ from bench.process import Server
 Rounds = dict[str, list[float]]
 """The figures of each server by name, one for each round."""
 
-ROUNDS = 5
+ROUNDS = 9
+"""Many short ones: the closer two figures lie together in time, the more alike were the neighbours."""
 CONCURRENCY = 32
 STREAMS = 64
 SHORT, LONG = 20, 220
