@@ -4,7 +4,8 @@ Where bytes leave for a socket: what is written within one turn of the loop goes
 Whoever writes to a socket pays for waking its reader, which on a virtual machine may cost more than the sending. uvloop
 0.23 sends each piece as it is written: before the next one a reader that is quicker than we are is asleep again. Of
 a burst only the first piece wakes it. With 32 calls under way, and client and provider on the same machine, each call
-had 1.4 wake-ups to pay and has 0.1: a tenth of the CPU of a plain call, a seventh of one with limits and ledger.
+had 1.4 wake-ups to pay and has 0.1: a tenth of the CPU of a plain call, a seventh of one with limits and ledger. A call
+that is alone takes some 25 µs longer for it.
 """
 
 from __future__ import annotations
