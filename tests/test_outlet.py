@@ -11,8 +11,12 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from gateway.outlet import LARGE, Outlet
+from gateway.upstream.pool import Connection, Pool
+from gateway.web.line import Line
+from gateway.web.server import running
 
 
 @asynccontextmanager
@@ -110,6 +114,42 @@ def test_what_is_written_to_a_closed_transport_harms_nobody(run: Callable[[Corou
     harm: list[object] = []
     run(write_too_late())
     assert not harm
+
+
+# Both doors have one
+
+
+async def test_an_answer_to_a_client_leaves_with_the_next_turn() -> None:
+    async def answered(line: Line) -> None:
+        line.answer(200, b"", b"hello")
+        before.append(heard(client))
+
+    before: list[bytes | None] = []
+    async with running(no_page, lambda method, url: answered) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+            client.setblocking(False)
+            async with asyncio.timeout(5):
+                came = await asyncio.get_running_loop().sock_recv(client, LARGE)
+    assert before == [None]
+    assert came.endswith(b"hello")
+
+
+async def test_a_request_to_a_provider_leaves_with_the_next_turn() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with theirs:
+        connection = Connection(Pool(None, 1.0))
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+        connection.write(b"head ", b"body")
+        assert heard(theirs) is None
+        await a_turn()
+        assert heard(theirs) == b"head body"
+        connection.abort()
+
+
+async def no_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """There are none here."""
 
 
 @given(pieces=st.lists(st.tuples(st.sampled_from(["write", "lines", "wait"]), st.integers(1, 40)), max_size=20))
